@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/base/log.h"
+
+#include "cache/base/mutex.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+static atomic_int max_level = LOG_INFO;
+static atomic_int log_fd = -1;
+static atomic_bool to_stderr = true;
+
+static struct mutex last_lock = MUTEX_INIT;
+static char last_error[512] GUARDED_BY(last_lock);
+
+int log_open(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+	if (fd < 0)
+		return -errno;
+	int old = atomic_exchange(&log_fd, fd);
+
+	if (old >= 0)
+		close(old);
+	return 0;
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&max_level, (int)level);
+}
+
+void log_detach_stderr(void)
+{
+	atomic_store(&to_stderr, false);
+}
+
+/* One write per line, so that lines of several threads do not mix. */
+static void write_line(int fd, const char *line, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, line, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		line += n;
+		len -= (size_t)n;
+	}
+}
+
+static void print_args(enum log_level level, const char *fmt, va_list args)
+{
+	static const char *const words[] = {"error: ", "warning: ", "", "debug: "};
+	char line[2048];
+	char stamp[40];
+	int fd = atomic_load(&log_fd);
+
+	int head = snprintf(line, sizeof(line), "%s", words[level]);
+	int n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, args);
+
+	if (n < 0)
+		return;
+	size_t len = strlen(line);
+
+	if (level == LOG_ERR) {
+		mutex_lock(&last_lock);
+		(void)snprintf(last_error, sizeof(last_error), "%.500s", line + head);
+		mutex_unlock(&last_lock);
+	}
+	line[len++] = '\n';
+	if (atomic_load(&to_stderr)) {
+		write_line(STDERR_FILENO, "depotfs: ", 9);
+		write_line(STDERR_FILENO, line, len);
+	}
+	if (fd >= 0) {
+		struct timespec now;
+		struct tm tm;
+
+		clock_gettime(CLOCK_REALTIME, &now);
+		gmtime_r(&now.tv_sec, &tm);
+		size_t s = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ ", &tm);
+		char whole[sizeof(stamp) + sizeof(line)];
+
+		memcpy(whole, stamp, s);
+		memcpy(whole + s, line, len);
+		write_line(fd, whole, s + len);
+	}
+}
+
+void log_print(enum log_level level, const char *fmt, ...)
+{
+	va_list args;
+
+	if ((int)level > atomic_load_explicit(&max_level, memory_order_relaxed))
+		return;
+	va_start(args, fmt);
+	print_args(level, fmt, args);
+	va_end(args);
+}
+
+int log_error_errno(int r, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	print_args(LOG_ERR, fmt, args);
+	va_end(args);
+	return r;
+}
+
+const char *log_strerror(int r)
+{
+	switch (r < 0 ? -r : r) {
+	case EBADMSG:
+		return "the data is corrupt";
+	case EKEYREJECTED:
+		return "the signature is not valid for this key";
+	case EHOSTUNREACH:
+		return "no source answers";
+	case ESTALE:
+		return "superseded";
+	case ENOSPC:
+		return "the disk is full";
+	default: {
+		const char *text = strerrordesc_np(r < 0 ? -r : r);
+
+		return text ? text : "unknown error";
+	}
+	}
+}
+
+void log_last_error(char *out, size_t size)
+{
+	mutex_lock(&last_lock);
+	(void)snprintf(out, size, "%s", last_error);
+	mutex_unlock(&last_lock);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The one logger. A message says what, which object, and what the admin can do; nothing
+ * secret. Lines go to stderr and, when log_open() was given a path, to that file, whole
+ * lines at a time. Any thread; takes no lock but the stream's own.
+ *
+ *	return log_error_errno(r, "cannot read %s: %s", path, log_strerror(r));
+ */
+#pragma once
+
+#include "cache/base/cleanup.h"
+
+#include <stdbool.h>
+
+enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Appends to the file at `path` from now on, with time stamps. Returns 0 or -errno.
+ * Call before threads start. */
+int log_open(const char *path) WARN_UNUSED;
+
+/* Messages above `level` are dropped; the default is LOG_INFO. */
+void log_set_level(enum log_level level);
+
+/* Stops writing to stderr (a daemon that has let go of its terminal). */
+void log_detach_stderr(void);
+
+void log_print(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Writes an error line and returns `r`, so that a failing function ends in one line. */
+int log_error_errno(int r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* The words for an internal error (-errno or errno): the fixed meanings of this project
+ * (corrupt, bad signature, no source answers, superseded, full) first, else strerror's.
+ * The pointer stays valid for ever. */
+const char *log_strerror(int r);
+
+/* Copies the newest LOG_ERR line into `out` ("" if there was none). */
+void log_last_error(char *out, size_t size);
+
+#define log_error(...) log_print(LOG_ERR, __VA_ARGS__)
+#define log_warn(...)  log_print(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_print(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_print(LOG_DEBUG, __VA_ARGS__)
