@@ -46,10 +46,9 @@ struct options {
 	bool cross_mounts;
 };
 
-/* The path of the entry at hand, already escaped; directories push and pop their names.
- */
-struct path {
-	char *text;
+/* Bytes that grow at their end. */
+struct text {
+	char *bytes;
 	size_t len;
 	size_t size;
 };
@@ -57,18 +56,20 @@ struct path {
 struct link_group {
 	dev_t dev;
 	ino_t ino;
-	char *first; /* NULL: slot is free */
+	size_t first; /* where the path of the first member starts in paths; 0: free slot
+		       */
 };
 
 struct link_table {
 	struct link_group *slots;
 	size_t size; /* a power of two */
 	size_t used;
+	struct text paths; /* each with its NUL; byte 0 is not used */
 };
 
 struct walk {
 	struct options options;
-	struct path path;
+	struct text path; /* of the entry at hand, escaped */
 	struct link_table links;
 	EVP_MD_CTX *digest;
 	unsigned char *read_buf;
@@ -87,7 +88,7 @@ static void *must_have(void *memory)
 
 static void walk_fail(struct walk *w, const char *what, int err)
 {
-	(void)fprintf(stderr, "manifest: %s: cannot %s: %s\n", w->path.text, what,
+	(void)fprintf(stderr, "manifest: %s: cannot %s: %s\n", w->path.bytes, what,
 		strerror(err));
 	w->failures++;
 }
@@ -114,6 +115,32 @@ static size_t escape(char *out, const char *bytes, size_t len)
 	return (size_t)(o - out);
 }
 
+/* Makes room for @more bytes at the end, and returns that end. */
+static char *text_reserve(struct text *text, size_t more)
+{
+	if (text->len + more > text->size) {
+		text->size = 2 * (text->len + more);
+		text->bytes = must_have(realloc(text->bytes, text->size));
+	}
+	return text->bytes + text->len;
+}
+
+/* Appends the string with its NUL; returns where it starts. */
+static size_t text_add_string(struct text *text, const char *string)
+{
+	size_t start = text->len;
+	size_t size = strlen(string) + 1;
+
+	memcpy(text_reserve(text, size), string, size);
+	text->len += size;
+	return start;
+}
+
+static void text_release(struct text *text)
+{
+	free(text->bytes);
+}
+
 static void print_escaped(const char *bytes, size_t len)
 {
 	char *text = must_have(malloc(4 * len + 1));
@@ -124,25 +151,27 @@ static void print_escaped(const char *bytes, size_t len)
 }
 
 /* Appends "/name"; returns the length to give to path_pop(). */
-static size_t path_push(struct path *path, const char *name)
+static size_t path_push(struct text *path, const char *name)
 {
 	size_t before = path->len;
 	size_t name_len = strlen(name);
-	size_t need = path->len + 4 * name_len + 2;
+	char *end = text_reserve(path, 4 * name_len + 2);
 
-	if (need > path->size) {
-		path->size = 2 * need;
-		path->text = must_have(realloc(path->text, path->size));
-	}
-	path->text[path->len++] = '/';
-	path->len += escape(path->text + path->len, name, name_len);
+	*end = '/';
+	path->len += 1 + escape(end + 1, name, name_len);
 	return before;
 }
 
-static void path_pop(struct path *path, size_t len)
+static void path_pop(struct text *path, size_t len)
 {
 	path->len = len;
-	path->text[len] = '\0';
+	path->bytes[len] = '\0';
+}
+
+static void link_table_init(struct link_table *table)
+{
+	*table = (struct link_table){.size = 1024, .paths.len = 1};
+	table->slots = must_have(calloc(table->size, sizeof(*table->slots)));
 }
 
 static struct link_group *link_slot(const struct link_table *table, dev_t dev, ino_t ino)
@@ -159,18 +188,15 @@ static struct link_group *link_slot(const struct link_table *table, dev_t dev, i
 
 static void link_table_grow(struct link_table *table)
 {
-	struct link_table bigger = {.size = table->size ? 2 * table->size : 1024};
+	struct link_group *old = table->slots;
+	size_t old_size = table->size;
 
-	bigger.slots = must_have(calloc(bigger.size, sizeof(*bigger.slots)));
-	bigger.used = table->used;
-	for (size_t i = 0; i < table->size; i++) {
-		struct link_group *old = &table->slots[i];
-
-		if (old->first)
-			*link_slot(&bigger, old->dev, old->ino) = *old;
-	}
-	free(table->slots);
-	*table = bigger;
+	table->size *= 2;
+	table->slots = must_have(calloc(table->size, sizeof(*table->slots)));
+	for (size_t i = 0; i < old_size; i++)
+		if (old[i].first)
+			*link_slot(table, old[i].dev, old[i].ino) = old[i];
+	free(old);
 }
 
 /* The path of the group's first member; @path itself if the inode was not met before. */
@@ -185,16 +211,15 @@ static const char *link_table_first(
 	if (!slot->first) {
 		slot->dev = st->st_dev;
 		slot->ino = st->st_ino;
-		slot->first = must_have(strdup(path));
+		slot->first = text_add_string(&table->paths, path);
 		table->used++;
 	}
-	return slot->first;
+	return table->paths.bytes + slot->first;
 }
 
 static void link_table_release(struct link_table *table)
 {
-	for (size_t i = 0; i < table->size; i++)
-		free(table->slots[i].first);
+	text_release(&table->paths);
 	free(table->slots);
 }
 
@@ -222,7 +247,7 @@ static const char *type_name(mode_t mode)
 
 static void print_stat(struct walk *w, const struct stat *st)
 {
-	(void)printf("%s %s mode=%04o uid=%u gid=%u", w->path.text,
+	(void)printf("%s %s mode=%04o uid=%u gid=%u", w->path.bytes,
 		type_name(st->st_mode), st->st_mode & 07777, st->st_uid, st->st_gid);
 	if (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode) ||
 		(S_ISDIR(st->st_mode) && w->options.with_dir_size))
@@ -230,7 +255,7 @@ static void print_stat(struct walk *w, const struct stat *st)
 	(void)printf(" mtime=%jd.%09ld nlink=%ju", (intmax_t)st->st_mtim.tv_sec,
 		st->st_mtim.tv_nsec, (uintmax_t)st->st_nlink);
 	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1)
-		(void)printf(" group=%s", link_table_first(&w->links, st, w->path.text));
+		(void)printf(" group=%s", link_table_first(&w->links, st, w->path.bytes));
 	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
 		(void)printf(" rdev=%u:%u", major(st->st_rdev), minor(st->st_rdev));
 }
@@ -428,28 +453,32 @@ static bool is_dot(const char *name)
 	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
-/* Reads all names of @dir, sorted; the caller frees each and the array. */
-static size_t read_names(struct walk *w, DIR *dir, char ***out_names)
+/* Reads all names of @dir into @text; returns their number. */
+static size_t read_names(struct walk *w, DIR *dir, struct text *text)
 {
 	struct dirent *entry;
-	char **names = NULL;
-	size_t count = 0, size = 0;
+	size_t count = 0;
 
 	while (errno = 0, (entry = readdir(dir))) {
 		if (is_dot(entry->d_name))
 			continue;
-		if (count == size) {
-			size = size ? 2 * size : 32;
-			names = must_have(realloc(names, size * sizeof(*names)));
-		}
-		names[count++] = must_have(strdup(entry->d_name));
+		(void)text_add_string(text, entry->d_name);
+		count++;
 	}
 	if (errno)
 		walk_fail(w, "read the directory", errno);
-	if (count)
-		qsort(names, count, sizeof(*names), compare_strings);
-	*out_names = names;
 	return count;
+}
+
+static char **sort_names(struct text *text, size_t count)
+{
+	char **names = must_have(calloc(count + 1, sizeof(*names)));
+	char *name = text->bytes;
+
+	for (size_t i = 0; i < count; i++, name += strlen(name) + 1)
+		names[i] = name;
+	qsort(names, count, sizeof(*names), compare_strings);
+	return names;
 }
 
 static void walk_dir(struct walk *w, int parent_fd, const char *dir_name)
@@ -457,6 +486,7 @@ static void walk_dir(struct walk *w, int parent_fd, const char *dir_name)
 	int fd = openat(
 		parent_fd, dir_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct text text = {0};
 	char **names;
 	size_t count;
 
@@ -466,7 +496,8 @@ static void walk_dir(struct walk *w, int parent_fd, const char *dir_name)
 			(void)close(fd);
 		return;
 	}
-	count = read_names(w, dir, &names);
+	count = read_names(w, dir, &text);
+	names = sort_names(&text, count);
 	for (size_t i = 0; i < count; i++) {
 		size_t before = path_push(&w->path, names[i]);
 		struct stat st;
@@ -475,9 +506,9 @@ static void walk_dir(struct walk *w, int parent_fd, const char *dir_name)
 			(w->options.cross_mounts || st.st_dev == w->root_dev))
 			walk_dir(w, fd, names[i]);
 		path_pop(&w->path, before);
-		free(names[i]);
 	}
 	free(names);
+	text_release(&text);
 	(void)closedir(dir);
 }
 
@@ -501,9 +532,9 @@ static int walk_tree(struct walk *w, const char *top)
 		(void)fprintf(stderr, "manifest: %s: %s\n", top, strerror(errno));
 		return 1;
 	}
-	w->path.size = 4096;
-	w->path.text = must_have(malloc(w->path.size));
-	w->path.len = escape(w->path.text, ".", 1);
+	(void)text_add_string(&w->path, ".");
+	w->path.len = 1;
+	link_table_init(&w->links);
 	w->digest = must_have(EVP_MD_CTX_new());
 	w->read_buf = must_have(malloc(READ_SIZE));
 	if (print_entry(w, fd, ".", &st) == 0) {
@@ -512,7 +543,7 @@ static int walk_tree(struct walk *w, const char *top)
 	}
 	EVP_MD_CTX_free(w->digest);
 	free(w->read_buf);
-	free(w->path.text);
+	text_release(&w->path);
 	link_table_release(&w->links);
 	(void)close(fd);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
