@@ -24,6 +24,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <openssl/evp.h>
+#include <search.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,23 +55,17 @@ struct text {
 };
 
 struct link_group {
+	struct link_group *older;
 	dev_t dev;
 	ino_t ino;
-	size_t first; /* where the path of the first member starts in paths; 0: free slot
-		       */
-};
-
-struct link_table {
-	struct link_group *slots;
-	size_t size; /* a power of two */
-	size_t used;
-	struct text paths; /* each with its NUL; byte 0 is not used */
+	char first[]; /* path of the first member met */
 };
 
 struct walk {
 	struct options options;
 	struct text path; /* of the entry at hand, escaped */
-	struct link_table links;
+	struct link_group *link_groups;
+	void *link_tree; /* finds them: tsearch(3) */
 	EVP_MD_CTX *digest;
 	unsigned char *read_buf;
 	dev_t root_dev;
@@ -168,59 +163,56 @@ static void path_pop(struct text *path, size_t len)
 	path->bytes[len] = '\0';
 }
 
-static void link_table_init(struct link_table *table)
+static int link_group_compare(const void *a, const void *b)
 {
-	*table = (struct link_table){.size = 1024, .paths.len = 1};
-	table->slots = must_have(calloc(table->size, sizeof(*table->slots)));
+	const struct link_group *x = a, *y = b;
+
+	if (x->ino != y->ino)
+		return x->ino < y->ino ? -1 : 1;
+	return (x->dev > y->dev) - (x->dev < y->dev);
 }
 
-static struct link_group *link_slot(const struct link_table *table, dev_t dev, ino_t ino)
+static struct link_group *link_group_new(struct walk *w, const struct stat *st)
 {
-	uint64_t hash =
-		((uint64_t)ino ^ (uint64_t)dev << 32) * UINT64_C(0x9e3779b97f4a7c15);
-	size_t i = (hash >> 20) & (table->size - 1);
+	size_t path_size = w->path.len + 1;
+	struct link_group *group = must_have(malloc(sizeof(*group) + path_size));
 
-	while (table->slots[i].first &&
-		(table->slots[i].ino != ino || table->slots[i].dev != dev))
-		i = (i + 1) & (table->size - 1);
-	return &table->slots[i];
+	group->dev = st->st_dev;
+	group->ino = st->st_ino;
+	memcpy(group->first, w->path.bytes, path_size);
+	group->older = w->link_groups;
+	w->link_groups = group;
+	return group;
 }
 
-static void link_table_grow(struct link_table *table)
+/* The path of the group's first member: the one at hand if its inode was not met before.
+ */
+static const char *link_group_first(struct walk *w, const struct stat *st)
 {
-	struct link_group *old = table->slots;
-	size_t old_size = table->size;
+	struct link_group key = {.dev = st->st_dev, .ino = st->st_ino};
+	struct link_group **node = tfind(&key, &w->link_tree, link_group_compare);
 
-	table->size *= 2;
-	table->slots = must_have(calloc(table->size, sizeof(*table->slots)));
-	for (size_t i = 0; i < old_size; i++)
-		if (old[i].first)
-			*link_slot(table, old[i].dev, old[i].ino) = old[i];
-	free(old);
+	if (!node)
+		node = must_have(tsearch(
+			link_group_new(w, st), &w->link_tree, link_group_compare));
+	return (*node)->first;
 }
 
-/* The path of the group's first member; @path itself if the inode was not met before. */
-static const char *link_table_first(
-	struct link_table *table, const struct stat *st, const char *path)
+/* For tdestroy(3): the groups are freed by their list. */
+static void keep(void *group)
 {
-	struct link_group *slot;
+	(void)group;
+}
 
-	if (2 * table->used >= table->size)
-		link_table_grow(table);
-	slot = link_slot(table, st->st_dev, st->st_ino);
-	if (!slot->first) {
-		slot->dev = st->st_dev;
-		slot->ino = st->st_ino;
-		slot->first = text_add_string(&table->paths, path);
-		table->used++;
+static void link_groups_free(struct walk *w)
+{
+	tdestroy(w->link_tree, keep);
+	while (w->link_groups) {
+		struct link_group *group = w->link_groups;
+
+		w->link_groups = group->older;
+		free(group);
 	}
-	return table->paths.bytes + slot->first;
-}
-
-static void link_table_release(struct link_table *table)
-{
-	text_release(&table->paths);
-	free(table->slots);
 }
 
 static const char *type_name(mode_t mode)
@@ -255,7 +247,7 @@ static void print_stat(struct walk *w, const struct stat *st)
 	(void)printf(" mtime=%jd.%09ld nlink=%ju", (intmax_t)st->st_mtim.tv_sec,
 		st->st_mtim.tv_nsec, (uintmax_t)st->st_nlink);
 	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1)
-		(void)printf(" group=%s", link_table_first(&w->links, st, w->path.bytes));
+		(void)printf(" group=%s", link_group_first(w, st));
 	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
 		(void)printf(" rdev=%u:%u", major(st->st_rdev), minor(st->st_rdev));
 }
@@ -388,8 +380,8 @@ static int digest_file(struct walk *w, int fd, unsigned char *out, unsigned int 
 
 static void print_digest(struct walk *w, int fd)
 {
-	unsigned char sum[EVP_MAX_MD_SIZE];
-	unsigned int len;
+	unsigned char sum[EVP_MAX_MD_SIZE] = {0};
+	unsigned int len = 0;
 	int r = digest_file(w, fd, sum, &len);
 
 	if (r < 0) {
@@ -534,7 +526,6 @@ static int walk_tree(struct walk *w, const char *top)
 	}
 	(void)text_add_string(&w->path, ".");
 	w->path.len = 1;
-	link_table_init(&w->links);
 	w->digest = must_have(EVP_MD_CTX_new());
 	w->read_buf = must_have(malloc(READ_SIZE));
 	if (print_entry(w, fd, ".", &st) == 0) {
@@ -544,7 +535,7 @@ static int walk_tree(struct walk *w, const char *top)
 	EVP_MD_CTX_free(w->digest);
 	free(w->read_buf);
 	text_release(&w->path);
-	link_table_release(&w->links);
+	link_groups_free(w);
 	(void)close(fd);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		(void)fprintf(stderr, "manifest: cannot write: %s\n", strerror(errno));
