@@ -38,6 +38,7 @@
 
 #define HOLE_PAGE     4096
 #define READ_SIZE     (1 << 20)
+#define LARGE_FILE    (64 << 20)
 #define HIDDEN_XATTRS "user.depotfs."
 
 struct options {
