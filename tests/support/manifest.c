@@ -38,7 +38,6 @@
 
 #define HOLE_PAGE     4096
 #define READ_SIZE     (1 << 20)
-#define LARGE_FILE    (64 << 20)
 #define HIDDEN_XATTRS "user.depotfs."
 
 struct options {
@@ -372,9 +371,6 @@ static int digest_file(struct walk *w, int fd, unsigned char *out, unsigned int 
 	while ((n = pread(fd, w->read_buf, READ_SIZE, pos)) > 0) {
 		if (!EVP_DigestUpdate(w->digest, w->read_buf, (size_t)n))
 			return -EIO;
-		/* Gigabytes of holes would only push the rest out of the page cache. */
-		if (pos >= LARGE_FILE)
-			(void)posix_fadvise(fd, pos, n, POSIX_FADV_DONTNEED);
 		pos += n;
 	}
 	if (n < 0)
