@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * pthread mutex and condition that clang's -Wthread-safety understands. Which lock guards
- * what, and the order in which locks are taken, stands in docs/threads.md.
+ * what, and the order in which locks are taken, stands in docs/threads.md. A structure's member
+ * names its lock in a comment: clang cannot refer to a sibling member in C.
  */
 #pragma once
 

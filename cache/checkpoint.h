@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * How far the disk is known to be durable. Content lands without fsync; a checkpoint flushes
+ * the file system once (syncfs) and records the moment. After the machine went down, what
+ * landed later is not trusted until its digest was checked; after a mere kill of the process
+ * the kernel still holds every byte, which the unchanged boot id tells.
+ *
+ *	r = checkpoint_open(cache_dirfd, &checkpoint);
+ *	if (checkpoint_is_doubtful(checkpoint, mtime_ns)) ...verify...
+ *	r = checkpoint_write(checkpoint);		(every half minute, and at the end)
+ */
+#pragma once
+
+#include "cache/base/cleanup.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct checkpoint;
+
+/* Reads DIR/checkpoint; a missing or unreadable one trusts nothing. Borrows `cache_dirfd`. */
+int checkpoint_open(int cache_dirfd, struct checkpoint **out) WARN_UNUSED;
+void checkpoint_free(struct checkpoint *c);
+
+/* Whether a file with this modification time may have been lost in a crash before this
+ * session. Any thread. */
+bool checkpoint_is_doubtful(const struct checkpoint *c, int64_t mtime_ns);
+
+/* Whether this session landed or verified it. Any thread. */
+bool checkpoint_is_new(const struct checkpoint *c, int64_t mtime_ns);
+
+/* Everything doubtful has been verified or removed: trust all from now on. */
+void checkpoint_settle(struct checkpoint *c);
+
+/* Flushes the file system and records that; does nothing while anything is in doubt, so that
+ * a crash now doubts it again. Returns 0 or -errno. One thread at a time. */
+int checkpoint_write(struct checkpoint *c) WARN_UNUSED;

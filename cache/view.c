@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/view.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "cache/base/mutex.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#define SLOT_PAGE_SIZE 1024
+#define SLOT_PAGES     4096 /* four million packages */
+
+/* The place of one catalog. Made when its directory is first seen, kept as long as the view. */
+struct slot {
+	struct view *view;
+	uint32_t number;
+	uint32_t parent; /* slot of the catalog that names this one */
+	uint32_t entry;	 /* its directory there */
+	struct catalog_ref ref;
+	_Atomic(struct catalog *) catalog; /* NULL until it was entered */
+	atomic_uint *children;		   /* slots of its nested catalogs, 0 = not made yet */
+
+	bool is_fetching;	/* view.lock */
+	struct waiter *waiters; /* view.lock */
+};
+
+struct view {
+	struct view_config config;
+	_Atomic(struct slot **) pages[SLOT_PAGES];
+	struct mutex lock;
+	uint32_t slot_count; /* lock */
+};
+
+struct catalog_fetch {
+	struct catalog_request rq;
+	struct slot *slot;
+};
+
+static struct slot *slot_at(const struct view *view, uint32_t number)
+{
+	if (number / SLOT_PAGE_SIZE >= SLOT_PAGES)
+		return NULL;
+	struct slot **page = atomic_load_explicit(
+			&view->pages[number / SLOT_PAGE_SIZE], memory_order_acquire);
+
+	if (!page)
+		return NULL;
+	return __atomic_load_n(&page[number % SLOT_PAGE_SIZE], __ATOMIC_ACQUIRE);
+}
+
+static int slot_new(struct view *view, const struct catalog_ref *ref, uint32_t parent,
+		uint32_t entry, struct slot **out) REQUIRES(view->lock)
+{
+	uint32_t number = view->slot_count;
+
+	if (number / SLOT_PAGE_SIZE >= SLOT_PAGES)
+		return -ENOMEM;
+	struct slot **page = atomic_load(&view->pages[number / SLOT_PAGE_SIZE]);
+
+	if (!page) {
+		page = mem_calloc(SLOT_PAGE_SIZE, sizeof(*page));
+		if (!page)
+			return -ENOMEM;
+		atomic_store_explicit(&view->pages[number / SLOT_PAGE_SIZE], page,
+				memory_order_release);
+	}
+	struct slot *slot = mem_calloc(1, sizeof(*slot));
+
+	if (!slot)
+		return -ENOMEM;
+	slot->view = view;
+	slot->number = number;
+	slot->parent = parent;
+	slot->entry = entry;
+	slot->ref = *ref;
+	__atomic_store_n(&page[number % SLOT_PAGE_SIZE], slot, __ATOMIC_RELEASE);
+	view->slot_count++;
+	*out = slot;
+	return 0;
+}
+
+/* Shows a catalog in its slot; closes it if another thread was first. */
+static int slot_show(struct slot *slot, struct catalog *catalog)
+{
+	atomic_uint *children = NULL;
+
+	if (catalog->nested_count) {
+		children = mem_calloc(catalog->nested_count, sizeof(*children));
+		if (!children) {
+			catalog_close(catalog);
+			return -ENOMEM;
+		}
+	}
+	mutex_lock(&slot->view->lock);
+	bool is_first = !atomic_load(&slot->catalog);
+
+	if (is_first) {
+		slot->children = children;
+		atomic_store_explicit(&slot->catalog, catalog, memory_order_release);
+	}
+	mutex_unlock(&slot->view->lock);
+	if (!is_first) {
+		free(children);
+		catalog_close(catalog);
+	}
+	return 0;
+}
+
+static int deliver_catalog(struct catalog_request *rq, const uint8_t *data)
+{
+	struct catalog_fetch *fetch = (struct catalog_fetch *)rq;
+	struct slot *slot = fetch->slot;
+	struct catalog *catalog;
+	int r = catalog_store_put(slot->view->config.catalogs, &rq->ref, data, &catalog);
+
+	return r < 0 ? r : slot_show(slot, catalog);
+}
+
+static void catalog_done(struct catalog_request *rq, int error)
+{
+	struct catalog_fetch *fetch = (struct catalog_fetch *)rq;
+	struct slot *slot = fetch->slot;
+	struct waiter *waiting;
+
+	free(fetch);
+	mutex_lock(&slot->view->lock);
+	slot->is_fetching = false;
+	waiting = slot->waiters;
+	slot->waiters = NULL;
+	mutex_unlock(&slot->view->lock);
+	waiter_wake_all(waiting, error);
+}
+
+/* Queues `w` and starts the fetch unless one is under way. */
+static int slot_fetch(struct slot *slot, struct waiter *w)
+{
+	struct view *view = slot->view;
+
+	if (!view->config.source)
+		return -EHOSTUNREACH;
+	struct catalog_fetch *fetch = mem_calloc(1, sizeof(*fetch));
+
+	if (!fetch)
+		return -ENOMEM;
+	fetch->slot = slot;
+	fetch->rq = (struct catalog_request){
+			.ref = slot->ref,
+			.class = FETCH_DEMAND,
+			.deadline_ns = clock_mono_ns() + view->config.fetch_deadline_ns,
+			.deliver = deliver_catalog,
+			.done = catalog_done,
+	};
+	mutex_lock(&view->lock);
+	if (atomic_load(&slot->catalog)) {
+		/* it came in the meantime: the caller looks again */
+		mutex_unlock(&view->lock);
+		free(fetch);
+		return 0;
+	}
+	bool is_first = !slot->is_fetching;
+
+	slot->is_fetching = true;
+	w->next = slot->waiters;
+	slot->waiters = w;
+	mutex_unlock(&view->lock);
+	if (is_first)
+		source_fetch_catalog(view->config.source, &fetch->rq);
+	else
+		free(fetch);
+	return -EINPROGRESS;
+}
+
+static int slot_load(struct slot *slot)
+{
+	struct catalog *catalog;
+	int r = catalog_store_get(slot->view->config.catalogs, &slot->ref, &catalog);
+
+	return r < 0 ? r : slot_show(slot, catalog);
+}
+
+/* 0 with the catalog, or as view_enter(). */
+static int slot_catalog(struct slot *slot, struct waiter *w, const struct catalog **out)
+{
+	struct catalog *catalog = atomic_load_explicit(&slot->catalog, memory_order_acquire);
+
+	if (!catalog) {
+		int r = slot_load(slot);
+
+		if (r == -ENOENT)
+			r = w ? slot_fetch(slot, w) : -EAGAIN;
+		if (r < 0)
+			return r;
+		catalog = atomic_load_explicit(&slot->catalog, memory_order_acquire);
+	}
+	*out = catalog;
+	return 0;
+}
+
+/* The start of a mount waits here for the root catalog; nothing else ever waits. */
+struct blocking_waiter {
+	struct waiter waiter;
+	struct mutex lock;
+	struct condition changed;
+	bool is_over; /* lock */
+	int error;    /* lock */
+};
+
+static void wake_blocking(struct waiter *w, int error)
+{
+	struct blocking_waiter *b = (struct blocking_waiter *)w;
+
+	mutex_lock(&b->lock);
+	b->is_over = true;
+	b->error = error;
+	condition_signal(&b->changed);
+	mutex_unlock(&b->lock);
+}
+
+static int load_root(struct view *view, struct slot *root)
+{
+	struct blocking_waiter b = {.waiter.wake = wake_blocking};
+	const struct catalog *catalog;
+
+	mutex_init(&b.lock);
+	condition_init(&b.changed);
+	int r = slot_catalog(root, &b.waiter, &catalog);
+
+	if (r == -EINPROGRESS) {
+		mutex_lock(&b.lock);
+		while (!b.is_over)
+			condition_wait(&b.changed, &b.lock);
+		r = b.error;
+		mutex_unlock(&b.lock);
+		if (r == 0)
+			r = slot_catalog(root, NULL, &catalog);
+	}
+	condition_release(&b.changed);
+	mutex_release(&b.lock);
+	if (r == 0 && catalog->path_length != 0)
+		r = log_error_errno(-EBADMSG, "the root catalog of revision %llu is not of a root",
+				(unsigned long long)view->config.revision);
+	return r;
+}
+
+int view_open(const struct view_config *config, struct view **out)
+{
+	struct view *view = mem_calloc(1, sizeof(*view));
+	struct slot *root;
+
+	if (!view)
+		return -ENOMEM;
+	view->config = *config;
+	mutex_init(&view->lock);
+	mutex_lock(&view->lock);
+	int r = slot_new(view, &config->root, 0, CATALOG_ROOT, &root);
+
+	mutex_unlock(&view->lock);
+	if (r == 0)
+		r = load_root(view, root);
+	if (r < 0) {
+		view_free(view);
+		return r;
+	}
+	*out = view;
+	return 0;
+}
+
+void view_free(struct view *view)
+{
+	if (!view)
+		return;
+	for (size_t i = 0; i < SLOT_PAGES; i++) {
+		struct slot **page = atomic_load(&view->pages[i]);
+
+		for (size_t j = 0; page && j < SLOT_PAGE_SIZE && page[j]; j++) {
+			catalog_close(atomic_load(&page[j]->catalog));
+			free(page[j]->children);
+			free(page[j]);
+		}
+		free(page);
+	}
+	mutex_release(&view->lock);
+	free(view);
+}
+
+static uint64_t node_id(uint32_t slot, uint32_t index)
+{
+	return ((uint64_t)slot << 32) + index + 1;
+}
+
+int view_resolve(struct view *view, uint64_t id, struct view_node *out)
+{
+	uint32_t number = (uint32_t)((id - 1) >> 32);
+	uint32_t index = (uint32_t)(id - 1);
+	struct slot *slot = id ? slot_at(view, number) : NULL;
+
+	if (!slot)
+		return -ESTALE;
+	/* a package's directory stands in the catalog above */
+	bool is_top = index == CATALOG_ROOT && number != 0;
+	const struct slot *holder = is_top ? slot_at(view, slot->parent) : slot;
+	uint32_t at = is_top ? slot->entry : index;
+	const struct catalog *catalog =
+			atomic_load_explicit(&holder->catalog, memory_order_acquire);
+
+	if (!catalog || at >= catalog->entry_count)
+		return -ESTALE;
+	*out = (struct view_node){.catalog = catalog,
+			.entry = catalog_entry(catalog, at),
+			.index = at,
+			.slot = number,
+			.id = id};
+	return 0;
+}
+
+int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
+		struct waiter *w)
+{
+	if (!S_ISDIR(node->entry->mode))
+		return -ENOTDIR;
+	if (!catalog_entry_is_nested(node->entry)) {
+		*out = (struct view_dir){.catalog = node->catalog,
+				.index = node->index,
+				.slot = node->slot};
+		return 0;
+	}
+	const struct catalog *catalog;
+	int r = slot_catalog(slot_at(view, node->slot), w, &catalog);
+
+	if (r < 0)
+		return r;
+	*out = (struct view_dir){
+			.catalog = catalog, .index = CATALOG_ROOT, .slot = node->slot};
+	return 0;
+}
+
+/* The slot of the nested catalog on entry `index`, made when first seen. */
+static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t index,
+		uint32_t *out)
+{
+	struct slot *parent = slot_at(view, dir->slot);
+	uint32_t nth = dir->catalog->entries[index].first;
+	uint32_t number = atomic_load_explicit(&parent->children[nth], memory_order_acquire);
+	int r = 0;
+
+	if (number == 0) {
+		const struct catalog_nested *n = &dir->catalog->nested[nth];
+		struct catalog_ref ref = {.digest = n->digest,
+				.stored_bytes = n->stored_bytes,
+				.raw_bytes = n->raw_bytes};
+		struct slot *slot;
+
+		mutex_lock(&view->lock);
+		number = atomic_load(&parent->children[nth]);
+		if (number == 0) {
+			r = slot_new(view, &ref, dir->slot, index, &slot);
+			if (r == 0) {
+				number = slot->number;
+				atomic_store_explicit(&parent->children[nth], number,
+						memory_order_release);
+			}
+		}
+		mutex_unlock(&view->lock);
+	}
+	*out = number;
+	return r;
+}
+
+int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
+		struct view_node *out)
+{
+	const struct catalog_entry *e = catalog_entry(dir->catalog, index);
+	uint32_t slot = dir->slot;
+	uint64_t id = node_id(slot, e->link);
+
+	if (catalog_entry_is_nested(e)) {
+		int r = nested_slot(view, dir, index, &slot);
+
+		if (r < 0)
+			return r;
+		id = node_id(slot, CATALOG_ROOT);
+	}
+	*out = (struct view_node){.catalog = dir->catalog,
+			.entry = e,
+			.index = index,
+			.slot = slot,
+			.id = id};
+	return 0;
+}
+
+int view_parent(struct view *view, const struct view_node *node, struct view_node *out)
+{
+	const struct catalog_entry *e = node->entry;
+	uint32_t slot = node->slot;
+
+	if (node->id == VIEW_ROOT) {
+		*out = *node;
+		return 0;
+	}
+	if (catalog_entry_is_nested(e))
+		slot = slot_at(view, slot)->parent;
+	return view_resolve(view, node_id(slot, e->parent), out);
+}
+
+bool view_is_local(struct view *view, const struct view_node *node)
+{
+	const struct catalog *catalog;
+
+	if (!catalog_entry_is_nested(node->entry))
+		return true;
+	return slot_catalog(slot_at(view, node->slot), NULL, &catalog) == 0;
+}
+
+uint64_t view_revision(const struct view *view, const struct view_node *node)
+{
+	(void)node; /* the whole view shows one revision until jobs select packages */
+	return view->config.revision;
+}
+
+const struct catalog *view_root_catalog(const struct view *view)
+{
+	return atomic_load(&slot_at(view, 0)->catalog);
+}
