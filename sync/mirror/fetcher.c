@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/mirror/fetcher.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/memory.h"
+#include "cache/base/mutex.h"
+#include "sync/mirror/fetch_job.h"
+#include "sync/mirror/url.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct fetcher *fetcher_of(struct source *source)
+{
+	return (struct fetcher *)source;
+}
+
+static void fetch_frames(struct source *source, struct frame_request *rq)
+{
+	fetch_job_frames(fetcher_of(source), rq);
+}
+
+static void fetch_catalog(struct source *source, struct catalog_request *rq)
+{
+	fetch_job_catalog(fetcher_of(source), rq);
+}
+
+static void status(struct source *source, struct source_status *out)
+{
+	upstream_status(fetcher_of(source)->upstream, out);
+}
+
+static const struct source_ops fetcher_ops = {
+	.fetch_frames = fetch_frames,
+	.fetch_catalog = fetch_catalog,
+	.status = status,
+};
+
+static void on_room(void *arg)
+{
+	struct fetcher *fetcher = arg;
+
+	transport_resume(fetcher->transport);
+}
+
+int fetcher_new(const struct fetcher_config *config, struct fetcher **out)
+{
+	const struct transport_config transport = {
+		.cafile = config->cafile,
+		.sshkey = config->sshkey,
+		.knownhosts = config->knownhosts,
+		.timeout_ms = config->timeout_ms,
+	};
+	struct fetcher *fetcher = mem_calloc(1, sizeof(*fetcher));
+
+	if (!fetcher)
+		return -ENOMEM;
+	fetcher->source.ops = &fetcher_ops;
+	fetcher->timeout_ms =
+		config->timeout_ms ? config->timeout_ms : TRANSPORT_TIMEOUT_MS;
+	int r = upstream_new(config->urls, &fetcher->upstream);
+
+	if (r == 0)
+		r = transport_new(&transport, &fetcher->transport);
+	if (r == 0)
+		r = worker_pool_new(config->workers, on_room, fetcher, &fetcher->pool);
+	if (r < 0) {
+		fetcher_free(fetcher);
+		return r;
+	}
+	*out = fetcher;
+	return 0;
+}
+
+void fetcher_free(struct fetcher *fetcher)
+{
+	if (!fetcher)
+		return;
+	atomic_store(&fetcher->is_stopping, true);
+	/* what the transport lets go of runs to its end on the workers, who may find it
+	 * stopped when they ask for another try */
+	if (fetcher->transport)
+		transport_stop(fetcher->transport);
+	worker_pool_free(fetcher->pool);
+	transport_free(fetcher->transport);
+	upstream_free(fetcher->upstream);
+	free(fetcher);
+}
+
+struct source *fetcher_source(struct fetcher *fetcher)
+{
+	return &fetcher->source;
+}
+
+size_t fetcher_site_count(const struct fetcher *fetcher)
+{
+	return upstream_count(fetcher->upstream);
+}
+
+const char *fetcher_site_name(const struct fetcher *fetcher, size_t site)
+{
+	return upstream_shown(fetcher->upstream, site);
+}
+
+/* A transfer that a thread waits for. */
+struct small_fetch {
+	struct transfer transfer;
+	struct buffer body;
+	struct transfer_result result;
+	struct mutex lock; /* guards is_done */
+	struct condition has_ended;
+	bool is_done;
+};
+
+static int on_small_data(struct transfer *t, const uint8_t *data, size_t len)
+{
+	struct small_fetch *f = t->arg;
+
+	return buffer_add(&f->body, data, len);
+}
+
+static void on_small_done(struct transfer *t, const struct transfer_result *result)
+{
+	struct small_fetch *f = t->arg;
+
+	f->result = *result;
+	mutex_lock(&f->lock);
+	f->is_done = true;
+	condition_signal(&f->has_ended);
+	mutex_unlock(&f->lock);
+}
+
+static int small_run(struct fetcher *fetcher, struct small_fetch *f)
+{
+	int r;
+
+	mutex_init(&f->lock);
+	condition_init(&f->has_ended);
+	r = transport_start(fetcher->transport, &f->transfer);
+	if (r == 0) {
+		mutex_lock(&f->lock);
+		while (!f->is_done)
+			condition_wait(&f->has_ended, &f->lock);
+		mutex_unlock(&f->lock);
+		r = f->result.error;
+	}
+	condition_release(&f->has_ended);
+	mutex_release(&f->lock);
+	return r;
+}
+
+static void small_report(struct fetcher *fetcher, size_t site, const char *path,
+	int64_t start_ns, const struct transfer_result *result)
+{
+	if (result->error == 0)
+		upstream_succeeded(
+			fetcher->upstream, site, result->latency_ns, result->bytes);
+	else if (result->error == -ENOENT)
+		upstream_missing(fetcher->upstream, site, path, result->reason);
+	else if (result->error != -ECANCELED && result->error != -ENOMEM)
+		upstream_failed(fetcher->upstream, site, UPSTREAM_FAILS, start_ns, path,
+			result->reason);
+}
+
+int fetcher_fetch_small_from(struct fetcher *fetcher, size_t site, const char *path,
+	size_t max_bytes, int timeout_ms, struct buffer *out,
+	char reason[TRANSFER_REASON_SIZE])
+{
+	AUTO_FREE char *url = url_join(upstream_url(fetcher->upstream, site), path);
+	int64_t start_ns = clock_mono_ns();
+
+	reason[0] = '\0';
+	if (!url)
+		return -ENOMEM;
+	struct small_fetch f = {
+		.transfer = {.url = url,
+			.length = max_bytes,
+			.class = FETCH_DEMAND,
+			.timeout_ms = timeout_ms,
+			.on_data = on_small_data,
+			.on_done = on_small_done},
+		.body = BUFFER_INIT(max_bytes),
+	};
+
+	f.transfer.arg = &f;
+	upstream_count_request(fetcher->upstream);
+	int r = small_run(fetcher, &f);
+
+	(void)snprintf(reason, TRANSFER_REASON_SIZE, "%s", f.result.reason);
+	small_report(fetcher, site, path, start_ns, &f.result);
+	if (r == 0)
+		r = buffer_add(out, f.body.data, f.body.len);
+	buffer_release(&f.body);
+	return r;
+}
+
+int fetcher_fetch_small(struct fetcher *fetcher, const char *path, size_t max_bytes,
+	int timeout_ms, struct buffer *out, char reason[TRANSFER_REASON_SIZE])
+{
+	bool is_missing_everywhere = upstream_count(fetcher->upstream) > 0;
+
+	(void)snprintf(reason, TRANSFER_REASON_SIZE, "there is no source");
+	for (size_t i = 0; i < upstream_count(fetcher->upstream); i++) {
+		int r = fetcher_fetch_small_from(
+			fetcher, i, path, max_bytes, timeout_ms, out, reason);
+
+		if (r == 0 || r == -ECANCELED || r == -ENOMEM)
+			return r;
+		if (r != -ENOENT)
+			is_missing_everywhere = false;
+	}
+	return is_missing_everywhere ? -ENOENT : -EHOSTUNREACH;
+}

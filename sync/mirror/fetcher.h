@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The source (cache/source.h) of a real mirror: gets frames and catalogs from the depot's
+ * URLs, tries the next one when one fails or lies, decodes and checks on worker threads.
+ *
+ *	struct fetcher_config config = {.urls = "https://a/depot,https://b/depot", ...};
+ *	r = fetcher_new(&config, &fetcher);
+ *	source_fetch_frames(fetcher_source(fetcher), request);
+ *	...
+ *	fetcher_free(fetcher);	(every request's done() has been called when it returns)
+ */
+#pragma once
+
+#include "cache/base/buffer.h"
+#include "cache/base/cleanup.h"
+#include "cache/source.h"
+#include "sync/mirror/transport.h"
+
+#include <stddef.h>
+
+struct fetcher_config {
+	const char *urls;   /* separated by commas; "none": no source */
+	const char *cafile; /* as in struct transport_config, and so are these: */
+	const char *sshkey;
+	const char *knownhosts;
+	int timeout_ms;	      /* 0: TRANSPORT_TIMEOUT_MS */
+	unsigned int workers; /* 0: one per core, at least two */
+};
+
+struct fetcher;
+
+/* Copies what `config` points to and starts the threads; nothing is fetched yet. -EINVAL,
+ * after a line in the log, for an address that cannot be a source; -ENOMEM. */
+int fetcher_new(const struct fetcher_config *config, struct fetcher **out) WARN_UNUSED;
+
+/* Ends every request with -ECANCELED and waits for the threads. Not from a callback. */
+void fetcher_free(struct fetcher *fetcher);
+
+/* The interface that the cache uses. Lives as long as the fetcher. */
+struct source *fetcher_source(struct fetcher *fetcher);
+
+/* The sources by number, in the order they were given; the name is without credentials.
+ */
+size_t fetcher_site_count(const struct fetcher *fetcher);
+const char *fetcher_site_name(const struct fetcher *fetcher, size_t site);
+
+/* Appends the whole small object `path` (trust, a head) of one source to `out`, waiting
+ * for it: for the start-up thread and for the follower's, not for callbacks. `timeout_ms`
+ * 0: the fetcher's. A failure is logged; `reason` tells it too. Returns 0 or
+ * transport_start()'s errors, -EPROTO also for an object of more than `max_bytes`. */
+int fetcher_fetch_small_from(struct fetcher *fetcher, size_t site, const char *path,
+	size_t max_bytes, int timeout_ms, struct buffer *out,
+	char reason[TRANSFER_REASON_SIZE]) WARN_UNUSED;
+
+/* The same from the first source that has it. -ENOENT if all say that they have not,
+ * -EHOSTUNREACH if any other failure was among theirs, or there is no source. */
+int fetcher_fetch_small(struct fetcher *fetcher, const char *path, size_t max_bytes,
+	int timeout_ms, struct buffer *out,
+	char reason[TRANSFER_REASON_SIZE]) WARN_UNUSED;

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Bytes from an URL: the only user of libcurl. One thread owns curl's multi handle;
+ *anybody may hand it transfers, which it runs by class (demand first) within a limit of
+ *connections. A server is taken at its word only where it does exactly what was asked:
+ *docs/transport.md.
+ *
+ *	r = transport_new(&config, &transport);
+ *	transfer->on_data = ...; transfer->on_done = ...;
+ *	r = transport_start(transport, transfer);	(owned by the caller until
+ *on_done)
+ *	...
+ *	transport_free(transport);			(ends what runs with -ECANCELED)
+ */
+#pragma once
+
+#include "cache/base/cleanup.h"
+#include "cache/source.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRANSPORT_TIMEOUT_MS	     15000
+#define TRANSPORT_CONNECT_TIMEOUT_MS 5000
+
+struct transport_config {
+	const char *cafile;	/* PEM; NULL: the system's authorities */
+	const char *sshkey;	/* private key file for sftp; NULL: ssh's defaults */
+	const char *knownhosts; /* for sftp; NULL: ~/.ssh/known_hosts */
+	int timeout_ms; /* for the first byte and for a stall; 0: TRANSPORT_TIMEOUT_MS */
+};
+
+#define TRANSFER_REASON_SIZE 256
+
+struct transfer_result {
+	int error;			   /* 0, or as transport_start() says */
+	long status;			   /* of HTTP, else 0 */
+	char reason[TRANSFER_REASON_SIZE]; /* for people: what the server did; "" on
+					      success */
+	uint64_t bytes;			   /* handed to on_data */
+	int64_t latency_ns;		   /* from the start to the first byte */
+};
+
+/* What on_data returns to be given the same bytes again after transport_resume(). */
+#define TRANSFER_PAUSE 1
+
+struct transfer {
+	const char *url; /* valid until on_done */
+	bool is_range;	 /* the bytes [offset, offset + length), else the whole object */
+	bool is_exact;	 /* the whole object is `length` bytes long, else at most */
+	uint64_t offset;
+	uint64_t length;
+	enum fetch_class class;
+	int timeout_ms;	       /* 0: the transport's */
+	int64_t not_before_ns; /* monotonic; 0: at once */
+	void *arg;	       /* the caller's */
+
+	/* Some bytes, in order. On the transport's thread: must not wait. Returns 0,
+	 * TRANSFER_PAUSE, or -errno, which ends the transfer with that error. */
+	int (*on_data)(struct transfer *t, const uint8_t *data, size_t len);
+
+	/* It is over and belongs to the caller again. Once, on the transport's thread. */
+	void (*on_done)(struct transfer *t, const struct transfer_result *result);
+
+	struct transfer *next; /* the transport's own */
+};
+
+struct transport;
+
+/* Starts the thread. Copies what `config` points to. Returns 0, -ENOMEM or -errno. */
+int transport_new(
+	const struct transport_config *config, struct transport **out) WARN_UNUSED;
+
+/* Cancels everything, waits for the last on_done, ends the thread. Not from a callback.
+ */
+void transport_free(struct transport *transport);
+
+/* Cancels everything and ends the thread, but leaves the object, so that others may go on
+ * calling transport_start() (and be refused) until transport_free(). Not from a callback.
+ */
+void transport_stop(struct transport *transport);
+
+/* Queues a transfer. Any thread. Returns 0, or -ECANCELED, without any callback, after
+ * transport_stop(). The result's error is one of
+ *   -ENOENT     the server says that there is no such object
+ *   -EACCES     it, or we, refuse(d) to let us in
+ *   -EPROTO     it answered something else than what was asked
+ *   -ETIMEDOUT  it did not connect, answer or go on in time
+ *   -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -EIO: the connection
+ *   -ECANCELED  at shutdown
+ * or what on_data returned. */
+int transport_start(struct transport *transport, struct transfer *t) WARN_UNUSED;
+
+/* Continues what on_data has paused. Any thread. */
+void transport_resume(struct transport *transport);

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/mirror/transport_run.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/io.h"
+#include "sync/mirror/url.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <strings.h>
+
+#define RECEIVE_BUFFER_BYTES (256L * 1024)
+#define DRAIN_MAX_BYTES	     (16 * 1024)
+
+/* A transfer that moves less than this in its time-out stands still: one byte now and
+ * then must not hold a reader for ever. */
+#define PROGRESS_MIN_BYTES 4096
+
+static int run_fail(struct run *run, int error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static int run_fail(struct run *run, int error, const char *fmt, ...)
+{
+	va_list args;
+
+	if (run->error)
+		return run->error;
+	run->error = error;
+	va_start(args, fmt);
+	(void)vsnprintf(run->reason, sizeof(run->reason), fmt, args);
+	va_end(args);
+	return error;
+}
+
+static bool header_is(
+	const char *line, size_t len, const char *name, const char **out_value)
+{
+	size_t n = strlen(name);
+
+	if (len <= n || strncasecmp(line, name, n) != 0 || line[n] != ':')
+		return false;
+	const char *value = line + n + 1;
+
+	while (value < line + len && (*value == ' ' || *value == '\t'))
+		value++;
+	*out_value = value;
+	return true;
+}
+
+static bool take_number(const char **p, const char *end, uint64_t *out)
+{
+	const char *start = *p;
+	uint64_t n = 0;
+
+	while (*p < end && **p >= '0' && **p <= '9') {
+		if (__builtin_mul_overflow(n, (uint64_t)10, &n) ||
+			__builtin_add_overflow(n, (uint64_t)(**p - '0'), &n))
+			return false;
+		(*p)++;
+	}
+	*out = n;
+	return *p > start;
+}
+
+/* `bytes FIRST-LAST/TOTAL`, RFC 9110, 14.4. */
+static void read_content_range(struct run *run, const char *p, const char *end)
+{
+	if (end - p < 6 || strncasecmp(p, "bytes ", 6) != 0)
+		return;
+	p += 6;
+	if (!take_number(&p, end, &run->range_first) || p == end || *p++ != '-')
+		return;
+	if (!take_number(&p, end, &run->range_last) || p == end || *p != '/')
+		return;
+	run->has_content_range = true;
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *arg)
+{
+	struct run *run = arg;
+	size_t len = size * count;
+	const char *value;
+
+	if (!run->is_http)
+		return len;
+	if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
+		run->has_content_range = false;
+		run->location[0] = '\0';
+	} else if (header_is(line, len, "Content-Range", &value)) {
+		read_content_range(run, value, line + len);
+	} else if (header_is(line, len, "Location", &value)) {
+		char raw[sizeof(run->location)];
+		size_t n = strcspn(value, "\r\n");
+
+		(void)snprintf(raw, sizeof(raw), "%.*s", (int)n, value);
+		url_strip(raw, run->location, sizeof(run->location));
+	}
+	return len;
+}
+
+static int judge_range(struct run *run)
+{
+	const struct transfer *t = run->transfer;
+
+	if (run->status == 200)
+		return run_fail(run, -EPROTO,
+			"answered 200 to a range request (the server or a proxy "
+			"does not support ranges)");
+	if (run->status != 206)
+		return run_fail(run, -EPROTO, "HTTP %ld", run->status);
+	if (!run->has_content_range)
+		return run_fail(run, -EPROTO, "HTTP 206 without a Content-Range");
+	if (run->range_first != t->offset || run->range_last != t->offset + t->length - 1)
+		return run_fail(run, -EPROTO,
+			"answered bytes %" PRIu64 "-%" PRIu64 " where %" PRIu64
+			"-%" PRIu64 " were asked for",
+			run->range_first, run->range_last, t->offset,
+			t->offset + t->length - 1);
+	return 0;
+}
+
+/* The status says whether the body is what was asked for. */
+static int judge(struct run *run)
+{
+	if (run->is_judged || !run->is_http)
+		return run->error;
+	run->is_judged = true;
+	(void)curl_easy_getinfo(run->easy, CURLINFO_RESPONSE_CODE, &run->status);
+	if (run->status >= 300 && run->status < 400)
+		return run_fail(run, -EPROTO,
+			"HTTP %ld: redirects to %s: name the final "
+			"address as the source",
+			run->status, run->location[0] ? run->location : "nowhere");
+	if (run->status == 404 || run->status == 410)
+		return run_fail(run, -ENOENT, "HTTP %ld", run->status);
+	if (run->status == 401 || run->status == 403 || run->status == 407)
+		return run_fail(run, -EACCES, "HTTP %ld", run->status);
+	if (run->status >= 400)
+		return run_fail(run, run->status >= 500 ? -EIO : -EPROTO, "HTTP %ld",
+			run->status);
+	if (run->transfer->is_range)
+		return judge_range(run);
+	if (run->status != 200)
+		return run_fail(run, -EPROTO, "HTTP %ld", run->status);
+	return 0;
+}
+
+/* The body of an error is read to its end if that is near, so that the connection lives.
+ */
+static size_t drain(struct run *run, size_t len)
+{
+	if (run->status < 300)
+		return 0;
+	run->drained += len;
+	return run->drained > DRAIN_MAX_BYTES ? 0 : len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+	struct run *run = arg;
+	struct transfer *t = run->transfer;
+	size_t len = size * count;
+	static const size_t abort_it = 0;
+
+	if (len == 0)
+		return 0;
+	if (!run->first_byte_ns)
+		run->first_byte_ns = clock_mono_ns();
+	if (judge(run) < 0)
+		return drain(run, len);
+	/* what was asked for is taken before the rest is refused */
+	size_t room =
+		t->length - run->bytes < len ? (size_t)(t->length - run->bytes) : len;
+	int r = room ? t->on_data(t, (const uint8_t *)data, room) : 0;
+
+	if (r == TRANSFER_PAUSE) {
+		run->is_paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	if (r < 0) {
+		(void)run_fail(run, r, "stopped by the receiver");
+		return abort_it;
+	}
+	run->bytes += room;
+	if (room < len) {
+		(void)run_fail(run, -EPROTO, "sent more than the %" PRIu64 " bytes %s",
+			t->length, t->is_range || t->is_exact ? "asked for" : "allowed");
+		return abort_it;
+	}
+	return len;
+}
+
+/* Only a key that the file of known hosts has is taken; nothing is ever added to it. */
+static int on_host_key(CURL *easy, const struct curl_khkey *known,
+	const struct curl_khkey *found, enum curl_khmatch match, void *arg)
+{
+	struct run *run = arg;
+
+	(void)easy;
+	(void)known;
+	(void)found;
+	if (match == CURLKHMATCH_OK)
+		return CURLKHSTAT_FINE;
+	(void)run_fail(run, -EACCES,
+		match == CURLKHMATCH_MISMATCH
+			? "the host's key is not the one in the file of "
+			  "known hosts"
+			: "the host's key is not in the file of known "
+			  "hosts: add it after checking it");
+	return CURLKHSTAT_REJECT;
+}
+
+int run_init(struct run *run)
+{
+	run->easy = curl_easy_init();
+	return run->easy ? 0 : -ENOMEM;
+}
+
+void run_release(struct run *run)
+{
+	if (run->easy)
+		curl_easy_cleanup(run->easy);
+	run->easy = NULL;
+}
+
+static CURLcode set_common(struct run *run, const struct run_options *options)
+{
+	CURL *e = run->easy;
+	CURLcode c = CURLE_OK;
+
+	c |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "file,http,https,sftp");
+	c |= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+	c |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	c |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	c |= curl_easy_setopt(e, CURLOPT_NOPROGRESS, 1L);
+	c |= curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+	c |= curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+	c |= curl_easy_setopt(e, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
+	c |= curl_easy_setopt(e, CURLOPT_USERAGENT, "depotfs/" DEPOTFS_VERSION);
+	c |= curl_easy_setopt(e, CURLOPT_PRIVATE, run);
+	c |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, run->curl_error);
+	c |= curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+	c |= curl_easy_setopt(e, CURLOPT_HEADERDATA, run);
+	c |= curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+	c |= curl_easy_setopt(e, CURLOPT_WRITEDATA, run);
+	if (options->cafile) {
+		c |= curl_easy_setopt(e, CURLOPT_CAINFO, options->cafile);
+		c |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+	}
+	/* a name that does not resolve must not hold the thread when it is given up */
+	(void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
+	return c;
+}
+
+static CURLcode set_ssh(struct run *run, const struct run_options *options)
+{
+	CURL *e = run->easy;
+	CURLcode c = CURLE_OK;
+
+	c |= curl_easy_setopt(e, CURLOPT_SSH_AUTH_TYPES,
+		(long)(CURLSSH_AUTH_PUBLICKEY | CURLSSH_AUTH_PASSWORD));
+	c |= curl_easy_setopt(e, CURLOPT_SSH_KNOWNHOSTS, options->knownhosts);
+	c |= curl_easy_setopt(e, CURLOPT_SSH_KEYFUNCTION, on_host_key);
+	c |= curl_easy_setopt(e, CURLOPT_SSH_KEYDATA, run);
+	if (options->sshkey)
+		c |= curl_easy_setopt(e, CURLOPT_SSH_PRIVATE_KEYFILE, options->sshkey);
+	return c;
+}
+
+static CURLcode set_request(struct run *run)
+{
+	CURL *e = run->easy;
+	const struct transfer *t = run->transfer;
+	char range[48];
+	bool is_tls = strncasecmp(t->url, "https://", 8) == 0;
+	long connect_ms = TRANSPORT_CONNECT_TIMEOUT_MS;
+	CURLcode c = curl_easy_setopt(e, CURLOPT_URL, t->url);
+
+	/* without TLS there is no way to offer HTTP/2 that costs no round trip; waiting
+	 * for a connection that could be shared would then only cost time */
+	c |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
+		is_tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+	c |= curl_easy_setopt(e, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L);
+	if (connect_ms > run->timeout_ms)
+		connect_ms = run->timeout_ms;
+	c |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+	if (t->is_range) {
+		(void)snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, t->offset,
+			t->offset + t->length - 1);
+		c |= curl_easy_setopt(e, CURLOPT_RANGE, range);
+	}
+	return c;
+}
+
+int run_start(struct run *run, struct transfer *t, const struct run_options *options,
+	int64_t now_ns)
+{
+	CURL *easy = run->easy;
+
+	*run = (struct run){
+		.easy = easy,
+		.transfer = t,
+		.is_http = strncasecmp(t->url, "http", 4) == 0,
+		.start_ns = now_ns,
+		.mark_ns = now_ns,
+		.timeout_ms = t->timeout_ms ? t->timeout_ms : options->timeout_ms,
+	};
+	curl_easy_reset(easy);
+	CURLcode c = set_common(run, options);
+
+	if (strncasecmp(t->url, "sftp://", 7) == 0)
+		c |= set_ssh(run, options);
+	c |= set_request(run);
+	return c == CURLE_OK ? 0 : -ENOMEM;
+}
+
+bool run_overdue(struct run *run, int64_t now_ns)
+{
+	if (run->is_paused || run->bytes - run->mark_bytes >= PROGRESS_MIN_BYTES) {
+		run->mark_ns = now_ns;
+		run->mark_bytes = run->bytes;
+		return false;
+	}
+	if (now_ns - run->mark_ns < run->timeout_ms * NS_PER_MS)
+		return false;
+	double seconds = run->timeout_ms / 1000.0;
+
+	if (run->bytes == run->mark_bytes)
+		(void)run_fail(run, -ETIMEDOUT, "no byte for %g s", seconds);
+	else
+		(void)run_fail(run, -ETIMEDOUT, "only %" PRIu64 " bytes in %g s",
+			run->bytes - run->mark_bytes, seconds);
+	return true;
+}
+
+/* curl says that a local file could not be opened, but not why. */
+static int file_error(struct run *run)
+{
+	int len = 0;
+	char *path = curl_easy_unescape(
+		run->easy, run->transfer->url + strlen("file://"), 0, &len);
+
+	if (!path)
+		return run_fail(run, -ENOMEM, "out of memory");
+	int error = access(path, R_OK) < 0 ? errno : EIO;
+
+	curl_free(path);
+	return run_fail(run, -error, "%s", strerrordesc_np(error));
+}
+
+static int errno_of(CURLcode code)
+{
+	switch (code) {
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	case CURLE_COULDNT_CONNECT:
+		return -ECONNREFUSED;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		return -EHOSTUNREACH;
+	case CURLE_OPERATION_TIMEDOUT:
+		return -ETIMEDOUT;
+	case CURLE_REMOTE_FILE_NOT_FOUND:
+		return -ENOENT;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_LOGIN_DENIED:
+	case CURLE_REMOTE_ACCESS_DENIED:
+	case CURLE_SSL_CACERT_BADFILE:
+		return -EACCES;
+	case CURLE_BAD_DOWNLOAD_RESUME:
+	case CURLE_RANGE_ERROR:
+	case CURLE_PARTIAL_FILE:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return -EPROTO;
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+		return -ECONNRESET;
+	default:
+		return -EIO;
+	}
+}
+
+/* A complete answer that is shorter than what was asked for. */
+static void check_length(struct run *run)
+{
+	const struct transfer *t = run->transfer;
+
+	if ((t->is_range || t->is_exact) && run->bytes != t->length)
+		(void)run_fail(run, -EPROTO,
+			"body of %" PRIu64 " bytes where %" PRIu64 " were asked for",
+			run->bytes, t->length);
+}
+
+void run_finish(struct run *run, CURLcode code, struct transfer_result *out)
+{
+	/* a refusal without a body, or a short body under the right status */
+	if (code == CURLE_OK && judge(run) == 0)
+		check_length(run);
+	if (code == CURLE_FILE_COULDNT_READ_FILE)
+		(void)file_error(run);
+	if (code == CURLE_BAD_DOWNLOAD_RESUME || code == CURLE_RANGE_ERROR)
+		(void)run_fail(run, -EPROTO, "it ends before the range asked for");
+	if (code != CURLE_OK)
+		(void)run_fail(run, errno_of(code), "%s",
+			run->curl_error[0] ? run->curl_error : curl_easy_strerror(code));
+	*out = (struct transfer_result){
+		.error = run->error,
+		.status = run->status,
+		.bytes = run->bytes,
+		.latency_ns = run->first_byte_ns ? run->first_byte_ns - run->start_ns : 0,
+	};
+	(void)snprintf(out->reason, sizeof(out->reason), "%s", run->reason);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/mirror/worker_pool.h"
+
+#include "cache/base/memory.h"
+#include "cache/base/mutex.h"
+#include "cache/base/thread.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define WORKERS_MIN    2
+#define WORKERS_MAX    16
+#define QUEUE_FULL     (16 * 1024 * 1024)
+#define QUEUE_HAS_ROOM (QUEUE_FULL / 2)
+#define CLASSES	       (FETCH_BACKGROUND + 1)
+
+struct work_queue {
+	struct work *first;
+	struct work **last;
+};
+
+struct worker_pool {
+	void (*on_room)(void *arg);
+	void *arg;
+	size_t thread_count;
+	pthread_t threads[WORKERS_MAX];
+
+	struct mutex lock; /* guards what follows; clang 14 cannot say so for members */
+	struct condition has_work;
+	struct condition has_room;
+	struct work_queue queues[CLASSES];
+	size_t bytes;	 /* in all queues */
+	size_t busy;	 /* threads inside a work's run() */
+	bool wants_room; /* somebody was told that the queue is full */
+	bool is_stopping;
+};
+
+static struct work *take_work_locked(struct worker_pool *pool) REQUIRES(pool->lock)
+{
+	for (size_t class = 0; class < CLASSES; class ++) {
+		struct work_queue *q = &pool->queues[class];
+		struct work *work = q->first;
+
+		if (!work)
+			continue;
+		q->first = work->next;
+		if (!q->first)
+			q->last = &q->first;
+		return work;
+	}
+	return NULL;
+}
+
+static struct work *next_work_locked(struct worker_pool *pool) REQUIRES(pool->lock)
+{
+	struct work *work;
+
+	/* work that still runs may add more: nobody leaves before the last */
+	while (!(work = take_work_locked(pool))) {
+		if (pool->is_stopping && pool->busy == 0)
+			return NULL;
+		condition_wait(&pool->has_work, &pool->lock);
+	}
+	return work;
+}
+
+static void *run_worker(void *arg)
+{
+	struct worker_pool *pool = arg;
+	struct work *work;
+
+	mutex_lock(&pool->lock);
+	while ((work = next_work_locked(pool))) {
+		bool tell_room = false;
+
+		pool->busy++;
+		pool->bytes -= work->bytes;
+		if (pool->wants_room && pool->bytes <= QUEUE_HAS_ROOM) {
+			pool->wants_room = false;
+			tell_room = true;
+			condition_broadcast(&pool->has_room);
+		}
+		mutex_unlock(&pool->lock);
+		if (tell_room)
+			pool->on_room(pool->arg);
+		work->run(work);
+		mutex_lock(&pool->lock);
+		pool->busy--;
+		if (pool->is_stopping && pool->busy == 0)
+			condition_broadcast(&pool->has_work);
+	}
+	mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+static size_t default_count(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cores > WORKERS_MIN ? (size_t)cores : WORKERS_MIN;
+}
+
+int worker_pool_new(unsigned int count, void (*on_room)(void *arg), void *arg,
+	struct worker_pool **out)
+{
+	size_t wanted = count ? count : default_count();
+	struct worker_pool *pool = mem_calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return -ENOMEM;
+	pool->on_room = on_room;
+	pool->arg = arg;
+	mutex_init(&pool->lock);
+	condition_init(&pool->has_work);
+	condition_init(&pool->has_room);
+	for (size_t class = 0; class < CLASSES; class ++)
+		pool->queues[class].last = &pool->queues[class].first;
+	if (wanted > WORKERS_MAX)
+		wanted = WORKERS_MAX;
+	while (pool->thread_count < wanted) {
+		int r = thread_start(&pool->threads[pool->thread_count], "fetch-worker",
+			run_worker, pool);
+
+		if (r < 0) {
+			worker_pool_free(pool);
+			return r;
+		}
+		pool->thread_count++;
+	}
+	*out = pool;
+	return 0;
+}
+
+void worker_pool_free(struct worker_pool *pool)
+{
+	if (!pool)
+		return;
+	mutex_lock(&pool->lock);
+	pool->is_stopping = true;
+	condition_broadcast(&pool->has_work);
+	mutex_unlock(&pool->lock);
+	for (size_t i = 0; i < pool->thread_count; i++)
+		(void)pthread_join(pool->threads[i], NULL);
+	condition_release(&pool->has_work);
+	condition_release(&pool->has_room);
+	mutex_release(&pool->lock);
+	free(pool);
+}
+
+void worker_pool_add(struct worker_pool *pool, struct work *work)
+{
+	work->next = NULL;
+	mutex_lock(&pool->lock);
+	struct work_queue *q = &pool->queues[work->class];
+
+	*q->last = work;
+	q->last = &work->next;
+	pool->bytes += work->bytes;
+	condition_signal(&pool->has_work);
+	mutex_unlock(&pool->lock);
+}
+
+static bool is_full_locked(struct worker_pool *pool) REQUIRES(pool->lock)
+{
+	if (pool->bytes >= QUEUE_FULL)
+		pool->wants_room = true;
+	return pool->wants_room;
+}
+
+bool worker_pool_is_full(struct worker_pool *pool)
+{
+	mutex_lock(&pool->lock);
+	bool is_full = is_full_locked(pool);
+
+	mutex_unlock(&pool->lock);
+	return is_full;
+}
+
+void worker_pool_wait_room(struct worker_pool *pool)
+{
+	mutex_lock(&pool->lock);
+	while (is_full_locked(pool))
+		condition_wait(&pool->has_room, &pool->lock);
+	mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sync/mirror/depot.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/compress.h"
+#include "cache/base/io.h"
+#include "cache/base/memory.h"
+#include "sync/mirror/fetch_job.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static void write_object(const struct depot *d, const char *kind,
+	const struct digest *digest, const void *data, size_t len)
+{
+	char object[OBJECT_PATH_SIZE];
+	char path[256];
+
+	object_path(kind, digest, object);
+	(void)snprintf(path, sizeof(path), "%s/%s/%.2s", d->dir, kind,
+		object + strlen(kind) + 1);
+	assert_int_equal(io_mkdirs(path, 0755), 0);
+	(void)snprintf(path, sizeof(path), "%s/%s", d->dir, object);
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_write(fd, data, len), 0);
+}
+
+/* Half noise, half text: packs well, but not to nothing. Every fifth frame is stored raw.
+ */
+static void make_pack(struct depot *d)
+{
+	size_t bound = compress_bound(DEPOT_FRAME_RAW);
+	AUTO_FREE uint8_t *pack = mem_alloc(DEPOT_FRAMES * bound);
+	uint32_t seed = 1;
+	size_t at = 0;
+
+	assert_non_null(pack);
+	d->raw = mem_alloc((size_t)DEPOT_FRAMES * DEPOT_FRAME_RAW);
+	assert_non_null(d->raw);
+	for (size_t i = 0; i < (size_t)DEPOT_FRAMES * DEPOT_FRAME_RAW; i++) {
+		seed = seed * 1664525 + 1013904223;
+		d->raw[i] =
+			i & 1 ? (uint8_t)(seed >> 24) : (uint8_t) "depotfs "[i / 2 % 8];
+	}
+	for (size_t i = 0; i < DEPOT_FRAMES; i++) {
+		const uint8_t *raw = d->raw + i * DEPOT_FRAME_RAW;
+		size_t len = DEPOT_FRAME_RAW;
+		bool is_raw = i % 5 == 4;
+
+		if (is_raw)
+			memcpy(pack + at, raw, len);
+		else
+			assert_int_equal(
+				compress_encode(raw, len, 3, pack + at, bound, &len), 0);
+		d->frames[i] = (struct catalog_frame){.offset = at,
+			.stored_bytes = (uint32_t)len,
+			.raw_bytes = DEPOT_FRAME_RAW,
+			.flags = is_raw ? CATALOG_FRAME_RAW : 0};
+		at += len;
+	}
+	d->pack_bytes = at;
+	assert_int_equal(digest_of(pack, at, &d->pack), 0);
+	write_object(d, "pack", &d->pack, pack, at);
+}
+
+static void make_catalog(struct depot *d)
+{
+	size_t len = 0;
+	size_t bound = compress_bound(DEPOT_FRAME_RAW);
+	AUTO_FREE uint8_t *stored = mem_alloc(bound);
+
+	assert_non_null(stored);
+	assert_int_equal(
+		compress_encode(d->raw, DEPOT_FRAME_RAW, 3, stored, bound, &len), 0);
+	assert_int_equal(digest_of(d->raw, DEPOT_FRAME_RAW, &d->catalog.digest), 0);
+	d->catalog.stored_bytes = len;
+	d->catalog.raw_bytes = DEPOT_FRAME_RAW;
+	write_object(d, "catalog", &d->catalog.digest, stored, len);
+}
+
+void depot_make(struct depot *d)
+{
+	*d = (struct depot){.dir = "/tmp/depotfs-depot-XXXXXX"};
+	assert_non_null(mkdtemp(d->dir));
+	(void)snprintf(d->url, sizeof(d->url), "file://%s", d->dir);
+	make_pack(d);
+	make_catalog(d);
+}
+
+static int remove_entry(
+	const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+void depot_remove(struct depot *d)
+{
+	free(d->raw);
+	d->raw = NULL;
+	assert_int_equal(nftw(d->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+void server_start(struct server *s, const char *dir, const char *mode, const char *only,
+	const char *after)
+{
+	int out[2];
+	FILE *f;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	s->pid = fork();
+	assert_true(s->pid >= 0);
+	if (s->pid == 0) {
+		(void)dup2(out[1], STDOUT_FILENO);
+		(void)execl(BAD_SERVER, "bad_server", "0", dir, mode, "--only",
+			only ? only : "*", "--after", after ? after : "0", (char *)NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	f = fdopen(out[0], "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &s->port), 1);
+	(void)fclose(f);
+	(void)snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", s->port);
+}
+
+void server_stop(struct server *s)
+{
+	int status;
+
+	assert_int_equal(kill(s->pid, SIGKILL), 0);
+	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+}
+
+void wait_init(struct waited *w, const struct depot *d)
+{
+	memset(w, 0, sizeof(*w));
+	w->depot = d;
+	mutex_init(&w->lock);
+	condition_init(&w->has_ended);
+}
+
+void wait_release(struct waited *w)
+{
+	condition_release(&w->has_ended);
+	mutex_release(&w->lock);
+}
+
+static int take(struct waited *w, size_t index, const uint8_t *data)
+{
+	bool is_right = memcmp(data, w->depot->raw + index * DEPOT_FRAME_RAW,
+				DEPOT_FRAME_RAW) == 0;
+
+	mutex_lock(&w->lock);
+	if (is_right)
+		w->delivered++;
+	else
+		w->refused++;
+	int r = is_right ? w->receiver_error : -EBADMSG;
+
+	mutex_unlock(&w->lock);
+	return r;
+}
+
+static void end(struct waited *w, int error)
+{
+	mutex_lock(&w->lock);
+	w->is_done = true;
+	w->error = error;
+	condition_signal(&w->has_ended);
+	mutex_unlock(&w->lock);
+}
+
+static struct waited *of_frames(struct frame_request *rq)
+{
+	return (struct waited *)((char *)rq - offsetof(struct waited, frames));
+}
+
+static struct waited *of_catalog(struct catalog_request *rq)
+{
+	return (struct waited *)((char *)rq - offsetof(struct waited, catalog));
+}
+
+static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *data)
+{
+	return take(of_frames(rq), of_frames(rq)->first + index, data);
+}
+
+static void frames_done(struct frame_request *rq, int error)
+{
+	end(of_frames(rq), error);
+}
+
+static int deliver_catalog(struct catalog_request *rq, const uint8_t *data)
+{
+	return take(of_catalog(rq), 0, data);
+}
+
+static void catalog_done(struct catalog_request *rq, int error)
+{
+	end(of_catalog(rq), error);
+}
+
+void wait_fetch_frames(struct waited *w, struct source *source, size_t first,
+	size_t count, int deadline_ms)
+{
+	w->first = first;
+	w->frames = (struct frame_request){
+		.pack = w->depot->pack,
+		.pack_bytes = w->depot->pack_bytes,
+		.frames = w->depot->frames + first,
+		.frame_count = count,
+		.class = FETCH_DEMAND,
+		.deadline_ns = clock_mono_ns() + deadline_ms * NS_PER_MS,
+		.deliver = deliver_frame,
+		.done = frames_done,
+	};
+	source_fetch_frames(source, &w->frames);
+}
+
+void wait_fetch_catalog(struct waited *w, struct source *source, int deadline_ms)
+{
+	w->catalog = (struct catalog_request){
+		.ref = w->depot->catalog,
+		.class = FETCH_DEMAND,
+		.deadline_ns = clock_mono_ns() + deadline_ms * NS_PER_MS,
+		.deliver = deliver_catalog,
+		.done = catalog_done,
+	};
+	source_fetch_catalog(source, &w->catalog);
+}
+
+int wait_end(struct waited *w, int seconds)
+{
+	int64_t until_ns = clock_mono_ns() + seconds * NS_PER_SEC;
+	int r = 0;
+
+	mutex_lock(&w->lock);
+	while (!w->is_done && r == 0)
+		r = condition_wait_until(&w->has_ended, &w->lock, until_ns);
+	r = w->is_done ? w->error : -1;
+	mutex_unlock(&w->lock);
+	return r;
+}

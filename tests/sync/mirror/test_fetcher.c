@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/base/clock.h"
+#include "cache/base/io.h"
+#include "cache/base/log.h"
+#include "sync/mirror/fetcher.h"
+#include "tests/sync/mirror/depot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 1500
+
+static struct depot depot;
+
+static struct fetcher *open_fetcher(const char *urls)
+{
+	const struct fetcher_config config = {.urls = urls, .timeout_ms = TIMEOUT_MS};
+	struct fetcher *fetcher = NULL;
+
+	assert_int_equal(fetcher_new(&config, &fetcher), 0);
+	return fetcher;
+}
+
+/* Fetches frames through `urls`; returns what done() said and how many were taken. */
+static int fetch(
+	const char *urls, size_t first, size_t count, unsigned int *out_delivered)
+{
+	struct fetcher *fetcher = open_fetcher(urls);
+	struct waited w;
+
+	wait_init(&w, &depot);
+	wait_fetch_frames(&w, fetcher_source(fetcher), first, count, 2 * TIMEOUT_MS);
+	int r = wait_end(&w, 20);
+
+	fetcher_free(fetcher);
+	*out_delivered = w.delivered;
+	wait_release(&w);
+	return r;
+}
+
+static int fetch_bad(const char *mode, unsigned int *out_delivered)
+{
+	struct server server;
+
+	server_start(&server, depot.dir, mode, NULL, NULL);
+	int r = fetch(server.url, 0, DEPOT_FRAMES, out_delivered);
+
+	server_stop(&server);
+	return r;
+}
+
+static void frames_come_from_a_local_path(void **state)
+{
+	unsigned int delivered;
+
+	(void)state;
+	assert_int_equal(fetch(depot.url, 0, DEPOT_FRAMES, &delivered), 0);
+	assert_int_equal(delivered, DEPOT_FRAMES);
+	assert_int_equal(fetch(depot.url, 7, 3, &delivered), 0);
+	assert_int_equal(delivered, 3);
+}
+
+static void frames_come_over_http(void **state)
+{
+	unsigned int delivered;
+
+	(void)state;
+	assert_int_equal(fetch_bad("ok", &delivered), 0);
+	assert_int_equal(delivered, DEPOT_FRAMES);
+}
+
+static void a_catalog_comes_whole_and_checked(void **state)
+{
+	static const char *const modes[] = {"ok", "flip", "html", "short", "endless"};
+	static const int errors[] = {
+		0, -EBADMSG, -EHOSTUNREACH, -EHOSTUNREACH, -EHOSTUNREACH};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct server server;
+		struct waited w;
+
+		server_start(&server, depot.dir, modes[i], NULL, NULL);
+		struct fetcher *fetcher = open_fetcher(server.url);
+
+		wait_init(&w, &depot);
+		wait_fetch_catalog(&w, fetcher_source(fetcher), TIMEOUT_MS);
+		assert_int_equal(wait_end(&w, 20), errors[i]);
+		assert_int_equal(w.delivered, errors[i] == 0);
+		assert_int_equal(w.refused, 0);
+		fetcher_free(fetcher);
+		wait_release(&w);
+		server_stop(&server);
+	}
+}
+
+static void no_misbehaviour_gets_a_wrong_byte_through(void **state)
+{
+	static const struct {
+		const char *mode;
+		int error;
+	} cases[] = {
+		{"404", -ENOENT},
+		{"500", -EHOSTUNREACH},
+		{"redirect", -EHOSTUNREACH},
+		{"no-range", -EHOSTUNREACH},
+		{"html", -EHOSTUNREACH},
+		{"hang", -EHOSTUNREACH},
+		{"drip", -EHOSTUNREACH},
+		{"flip", -EBADMSG},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		unsigned int delivered;
+		int64_t start_ns = clock_mono_ns();
+
+		print_message("mode %s\n", cases[i].mode);
+		assert_int_equal(fetch_bad(cases[i].mode, &delivered), cases[i].error);
+		assert_true(clock_mono_ns() - start_ns < 4 * TIMEOUT_MS * NS_PER_MS);
+		if (cases[i].error != -EBADMSG)
+			assert_int_equal(delivered, 0);
+	}
+}
+
+static void a_broken_body_is_continued_where_it_broke(void **state)
+{
+	static const char *const modes[] = {"short", "close"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct server server;
+		unsigned int delivered;
+
+		server_start(&server, depot.dir, modes[i], NULL, NULL);
+		(void)fetch(server.url, 0, DEPOT_FRAMES, &delivered);
+		server_stop(&server);
+		/* each try brings half of what is left, none of it twice */
+		assert_in_range(delivered, DEPOT_FRAMES / 2 - 1, DEPOT_FRAMES);
+	}
+}
+
+static void an_endless_body_brings_what_was_asked_for_and_no_more(void **state)
+{
+	unsigned int delivered;
+
+	(void)state;
+	assert_int_equal(fetch_bad("endless", &delivered), 0);
+	assert_int_equal(delivered, DEPOT_FRAMES);
+}
+
+static void another_source_helps_out(void **state)
+{
+	static const char *const modes[] = {"404", "500", "redirect", "no-range", "short",
+		"endless", "html", "close", "hang", "flip", "drip"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct server server;
+		char urls[256];
+		unsigned int delivered;
+
+		print_message("mode %s\n", modes[i]);
+		server_start(&server, depot.dir, modes[i], NULL, NULL);
+		(void)snprintf(urls, sizeof(urls), "%s,%s", server.url, depot.url);
+		assert_int_equal(fetch(urls, 0, DEPOT_FRAMES, &delivered), 0);
+		assert_int_equal(delivered, DEPOT_FRAMES);
+		server_stop(&server);
+	}
+}
+
+static void a_missing_pack_is_not_a_dead_source(void **state)
+{
+	struct fetcher *fetcher = open_fetcher(depot.url);
+	struct depot other = depot;
+	struct waited w;
+
+	(void)state;
+	other.pack.bytes[0] ^= 0xff;
+	wait_init(&w, &other);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, TIMEOUT_MS);
+	assert_int_equal(wait_end(&w, 20), -ENOENT);
+	fetcher_free(fetcher);
+	wait_release(&w);
+}
+
+static void a_receivers_own_error_ends_the_request(void **state)
+{
+	struct fetcher *fetcher = open_fetcher(depot.url);
+	struct waited w;
+
+	(void)state;
+	wait_init(&w, &depot);
+	w.receiver_error = -ENOSPC;
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, DEPOT_FRAMES, TIMEOUT_MS);
+	assert_int_equal(wait_end(&w, 20), -ENOSPC);
+	fetcher_free(fetcher);
+	wait_release(&w);
+}
+
+static void frames_beyond_their_pack_are_never_asked_for(void **state)
+{
+	struct fetcher *fetcher = open_fetcher(depot.url);
+	struct depot other = depot;
+	struct waited w;
+
+	(void)state;
+	other.frames[1].offset = other.pack_bytes - 10;
+	wait_init(&w, &other);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 1, 1, TIMEOUT_MS);
+	assert_int_equal(wait_end(&w, 20), -EBADMSG);
+	fetcher_free(fetcher);
+	wait_release(&w);
+}
+
+static void shutdown_ends_what_waits(void **state)
+{
+	enum { COUNT = 50 };
+	static struct waited w[COUNT];
+	struct server server;
+
+	(void)state;
+	server_start(&server, depot.dir, "hang", NULL, NULL);
+	struct fetcher *fetcher = open_fetcher(server.url);
+	int64_t start_ns = clock_mono_ns();
+
+	for (size_t i = 0; i < COUNT; i++) {
+		wait_init(&w[i], &depot);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 2, TIMEOUT_MS);
+	}
+	usleep(50 * 1000);
+	fetcher_free(fetcher);
+	assert_true(clock_mono_ns() - start_ns < NS_PER_SEC);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_true(w[i].is_done);
+		assert_int_equal(w[i].error, -ECANCELED);
+		wait_release(&w[i]);
+	}
+	server_stop(&server);
+}
+
+static void many_requests_at_once_all_end_well(void **state)
+{
+	enum { COUNT = 200 };
+	static struct waited w[COUNT];
+	struct server server;
+
+	(void)state;
+	server_start(&server, depot.dir, "ok", NULL, NULL);
+	struct fetcher *fetcher = open_fetcher(server.url);
+
+	for (size_t i = 0; i < COUNT; i++) {
+		wait_init(&w[i], &depot);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), i % DEPOT_FRAMES,
+			1 + i % (DEPOT_FRAMES - i % DEPOT_FRAMES), 60000);
+	}
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(wait_end(&w[i], 60), 0);
+		assert_int_equal(w[i].delivered, w[i].frames.frame_count);
+	}
+	struct source_status st;
+
+	source_status(fetcher_source(fetcher), &st);
+	assert_true(st.is_online);
+	assert_string_equal(st.url, server.url);
+	assert_int_equal(st.requests, COUNT);
+	fetcher_free(fetcher);
+	for (size_t i = 0; i < COUNT; i++)
+		wait_release(&w[i]);
+	server_stop(&server);
+}
+
+static void a_mirror_long_offline_fails_fast(void **state)
+{
+	struct server server;
+	struct waited w;
+
+	(void)state;
+	server_start(&server, depot.dir, "hang", NULL, NULL);
+	struct fetcher *fetcher = open_fetcher(server.url);
+
+	wait_init(&w, &depot);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, 2 * TIMEOUT_MS);
+	assert_int_equal(wait_end(&w, 20), -EHOSTUNREACH);
+	wait_release(&w);
+	usleep(TIMEOUT_MS * 1000);
+	/* the second one after a failed quick attempt costs nothing at all */
+	for (int i = 0; i < 3; i++) {
+		int64_t start_ns = clock_mono_ns();
+
+		wait_init(&w, &depot);
+		wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, 20 * TIMEOUT_MS);
+		assert_int_equal(wait_end(&w, 20), -EHOSTUNREACH);
+		wait_release(&w);
+		int64_t took_ms = (clock_mono_ns() - start_ns) / NS_PER_MS;
+
+		assert_true(took_ms < (i ? 100 : TIMEOUT_MS + 500));
+	}
+	fetcher_free(fetcher);
+	server_stop(&server);
+}
+
+static void without_any_source_requests_fail_at_once(void **state)
+{
+	unsigned int delivered;
+
+	(void)state;
+	assert_int_equal(fetch("none", 0, 1, &delivered), -EHOSTUNREACH);
+}
+
+static void an_address_of_another_kind_is_refused(void **state)
+{
+	const struct fetcher_config config = {.urls = "ftp://user:secret@host/x"};
+	struct fetcher *fetcher = NULL;
+	char last[512];
+
+	(void)state;
+	assert_int_equal(fetcher_new(&config, &fetcher), -EINVAL);
+	assert_null(fetcher);
+	log_last_error(last, sizeof(last));
+	assert_null(strstr(last, "secret"));
+	assert_non_null(strstr(last, "ftp://host/x"));
+}
+
+static void small_objects_come_from_the_first_source_that_has_them(void **state)
+{
+	struct server server;
+	char urls[256];
+	char reason[TRANSFER_REASON_SIZE];
+	AUTO_BUFFER struct buffer out = BUFFER_INIT(1 << 20);
+	char path[128];
+
+	(void)state;
+	server_start(&server, depot.dir, "404", NULL, NULL);
+	(void)snprintf(urls, sizeof(urls), "%s,%s", server.url, depot.url);
+	(void)snprintf(path, sizeof(path), "small");
+	(void)snprintf(urls + 128, 128, "%s/small", depot.dir);
+	FILE *f = fopen(urls + 128, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fputs("hello", f) < 0, 0);
+	assert_int_equal(fclose(f), 0);
+	struct fetcher *fetcher = open_fetcher(urls);
+
+	assert_int_equal(fetcher_fetch_small(fetcher, path, 100, 0, &out, reason), 0);
+	assert_int_equal(out.len, 5);
+	assert_memory_equal(out.data, "hello", 5);
+	assert_int_equal(
+		fetcher_fetch_small(fetcher, path, 4, 0, &out, reason), -EHOSTUNREACH);
+	assert_non_null(strstr(reason, "more than"));
+	assert_int_equal(
+		fetcher_fetch_small(fetcher, "nothing", 4, 0, &out, reason), -ENOENT);
+	assert_int_equal(out.len, 5);
+	fetcher_free(fetcher);
+	server_stop(&server);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	depot_make(&depot);
+	return 0;
+}
+
+static int clean(void **state)
+{
+	(void)state;
+	depot_remove(&depot);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_come_from_a_local_path),
+		cmocka_unit_test(frames_come_over_http),
+		cmocka_unit_test(a_catalog_comes_whole_and_checked),
+		cmocka_unit_test(no_misbehaviour_gets_a_wrong_byte_through),
+		cmocka_unit_test(a_broken_body_is_continued_where_it_broke),
+		cmocka_unit_test(an_endless_body_brings_what_was_asked_for_and_no_more),
+		cmocka_unit_test(another_source_helps_out),
+		cmocka_unit_test(a_source_that_recovers_is_used_again),
+		cmocka_unit_test(a_missing_pack_is_not_a_dead_source),
+		cmocka_unit_test(a_receivers_own_error_ends_the_request),
+		cmocka_unit_test(frames_beyond_their_pack_are_never_asked_for),
+		cmocka_unit_test(shutdown_ends_what_waits),
+		cmocka_unit_test(many_requests_at_once_all_end_well),
+		cmocka_unit_test(a_mirror_long_offline_fails_fast),
+		cmocka_unit_test(without_any_source_requests_fail_at_once),
+		cmocka_unit_test(an_address_of_another_kind_is_refused),
+		cmocka_unit_test(small_objects_come_from_the_first_source_that_has_them),
+	};
+
+	return cmocka_run_group_tests(tests, make, clean);
+}
