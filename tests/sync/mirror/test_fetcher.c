@@ -386,7 +386,6 @@ int main(void)
 		cmocka_unit_test(a_broken_body_is_continued_where_it_broke),
 		cmocka_unit_test(an_endless_body_brings_what_was_asked_for_and_no_more),
 		cmocka_unit_test(another_source_helps_out),
-		cmocka_unit_test(a_source_that_recovers_is_used_again),
 		cmocka_unit_test(a_missing_pack_is_not_a_dead_source),
 		cmocka_unit_test(a_receivers_own_error_ends_the_request),
 		cmocka_unit_test(frames_beyond_their_pack_are_never_asked_for),
