@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/master/publish.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/compress.h"
+#include "cache/base/durable.h"
+#include "cache/base/file_lock.h"
+#include "cache/base/io.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "sync/master/catalog_writer.h"
+#include "sync/master/chunk_index.h"
+#include "sync/master/links.h"
+#include "sync/master/parallel.h"
+#include "sync/master/staging.h"
+#include "sync/master/tree_walk.h"
+#include "sync/master/work_list.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define GLOBS_MAX_BYTES (1024 * 1024)
+#define DAY_NS		(INT64_C(86400) * NS_PER_SEC)
+
+struct publish {
+	const struct publish_options *o;
+	struct publish_report *report;
+	struct depot *depot;
+	int publisher_fd;
+	int tmp_fd;
+	int lock_fd;
+	struct signing_key *key;
+	struct trust trust;
+	struct scan_state *state;
+	bool state_is_new;
+	struct revision latest; /* number 0: none yet */
+	struct digest latest_digest;
+	struct head head; /* the channel's, sequence 0: none */
+
+	char *globs_text; /* one a line, as remembered */
+	char **globs;	  /* into globs_text */
+	size_t glob_count;
+
+	struct tree tree;
+	struct packages packages;
+	struct arena arena;
+	struct history *history;
+	struct work_list work;
+	struct chunk_table *chunks;
+	struct pack_writer *packs;
+	struct staging *staging;
+	size_t *level_list; /* packages of one height */
+};
+
+static void publish_release(struct publish *p)
+{
+	work_list_release(&p->work);
+	history_free(p->history);
+	pack_writer_free(p->packs);
+	staging_free(p->staging);
+	chunk_table_free(p->chunks);
+	packages_release(&p->packages);
+	tree_release(&p->tree);
+	arena_release(&p->arena);
+	scan_state_close(p->state);
+	signing_key_free(p->key);
+	free(p->globs);
+	free(p->globs_text);
+	free(p->level_list);
+	cleanup_close(&p->lock_fd);
+	cleanup_close(&p->tmp_fd);
+	cleanup_close(&p->publisher_fd);
+	depot_close(p->depot);
+}
+
+static int load_key(struct publish *p)
+{
+	char path[PATH_MAX];
+	const char *name = p->o->key;
+	int r = 0;
+
+	if (!name) {
+		r = depot_trust(p->depot, NULL, &p->trust);
+		if (r < 0)
+			return r;
+		if (snprintf(path, sizeof(path), "%s/%s.key", p->o->key_dir,
+			    p->trust.name) >= (int)sizeof(path))
+			return -ENAMETOOLONG;
+		name = path;
+	}
+	r = signing_key_load(name, &p->key);
+	if (r < 0)
+		return log_error_errno(r, "cannot use the signing key %s: %s%s", name,
+			log_strerror(r),
+			r == -EPERM    ? "; others may read it: chmod 600"
+			: r == -ENOENT ? "; name it with --key or --key-dir"
+				       : "");
+	struct key_ring ring = {0};
+
+	r = key_ring_add(&ring, signing_key_public(p->key)->bytes);
+	if (r == 0)
+		r = depot_trust_by(p->depot, &ring, name, &p->trust);
+	if (r == 0 && p->trust.threshold > 1)
+		r = log_error_errno(-EKEYREJECTED,
+			"this depot wants %" PRIu32 " signatures on each record; "
+			"one key alone cannot publish",
+			p->trust.threshold);
+	return r;
+}
+
+static int open_publisher(struct publish *p)
+{
+	pid_t holder = 0;
+
+	if (mkdirat(p->depot->fd, DEPOT_PUBLISHER, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if (mkdirat(p->depot->fd, DEPOT_TMP, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	p->publisher_fd =
+		openat(p->depot->fd, DEPOT_PUBLISHER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	p->tmp_fd = openat(p->depot->fd, DEPOT_TMP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->publisher_fd < 0 || p->tmp_fd < 0)
+		return -errno;
+	p->lock_fd = file_lock_take(p->publisher_fd, DEPOT_LOCK, &holder);
+	if (p->lock_fd == -EWOULDBLOCK)
+		return log_error_errno(-EBUSY,
+			"another publisher (process %ld) works on %s; "
+			"wait for it or stop it",
+			(long)holder, p->depot->path);
+	if (p->lock_fd < 0)
+		return p->lock_fd;
+	return 0;
+}
+
+static int load_records(struct publish *p)
+{
+	uint64_t number;
+	int r = depot_latest_number(p->depot, &number);
+
+	if (r == 0 && number)
+		r = depot_revision(
+			p->depot, &p->trust, number, &p->latest, &p->latest_digest);
+	if (r < 0)
+		return r;
+	r = depot_head(p->depot, &p->trust, p->o->channel, &p->head);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int open_state(struct publish *p)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/" DEPOT_PUBLISHER, p->depot->path) >=
+		(int)sizeof(path))
+		return -ENAMETOOLONG;
+	int r = scan_state_open(path, p->trust.id, &p->state, &p->state_is_new);
+
+	if (r < 0)
+		return r;
+	if (p->state_is_new && p->latest.number)
+		log_warn("%s/state.db was lost: all files are read again", path);
+	return chunk_index_catch_up(p->depot, &p->trust, p->state, p->latest.number);
+}
+
+/* The globs given, or those of the last publish. */
+static int choose_globs(struct publish *p)
+{
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(GLOBS_MAX_BYTES);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->o->glob_count; i++)
+		r = buffer_printf(&text, "%s\n", p->o->globs[i]);
+	if (r < 0)
+		return r;
+	if (p->o->glob_count) {
+		p->globs_text = mem_dup(text.data, text.len);
+		r = p->globs_text ? 0 : -ENOMEM;
+	} else {
+		r = scan_state_setting(p->state, "packages", &p->globs_text);
+		if (r == -ENOENT) {
+			p->globs_text = mem_strdup("");
+			r = p->globs_text ? 0 : -ENOMEM;
+		} else if (r == 0 && *p->globs_text) {
+			log_info("packages as in the last publish: %s",
+				"--packages names others");
+		}
+	}
+	return r;
+}
+
+static int split_globs(struct publish *p)
+{
+	size_t capacity = 0;
+	char *line = p->globs_text;
+
+	while (*line) {
+		char *end = strchr(line, '\n');
+		int r = mem_grow(
+			(void **)&p->globs, &capacity, p->glob_count, sizeof(char *));
+
+		if (r < 0)
+			return r;
+		p->globs[p->glob_count++] = line;
+		if (!end)
+			break;
+		*end = '\0';
+		line = end + 1;
+	}
+	return 0;
+}
+
+static int scan(struct publish *p)
+{
+	struct stat st;
+
+	if (fstat(p->depot->fd, &st) < 0)
+		return -errno;
+	int r = tree_walk(p->o->tree, &st, p->o->threads, &p->tree);
+
+	if (r == -EDEADLK)
+		return log_error_errno(r,
+			"the depot %s lies inside the tree %s; keep them apart",
+			p->o->depot, p->o->tree);
+	if (r == 0)
+		r = links_resolve(&p->tree);
+	if (r == 0)
+		r = packages_divide(&p->tree, p->globs, p->glob_count, &p->packages);
+	if (r < 0)
+		return r;
+	packages_hash(&p->tree);
+	p->report->entries = p->tree.entry_count;
+	p->report->packages = p->packages.count;
+	p->report->sockets = p->tree.skipped_sockets;
+	return work_list_compare(&p->packages, p->state, p->depot);
+}
+
+static int read_contents(struct publish *p)
+{
+	struct ingest_result result;
+	const struct ingest_options options = {.tree = &p->tree,
+		.depot = p->depot,
+		.state = p->state,
+		.chunks = p->chunks,
+		.packs = p->packs,
+		.threads = p->o->threads,
+		.level = p->o->level};
+	int r = ingest_run(&options, p->work.items, p->work.count, &result);
+
+	if (r < 0)
+		return r;
+	work_list_share(&p->work);
+	packages_hash(&p->tree);
+	p->report->files_read = result.files;
+	p->report->bytes_read = result.bytes_read;
+	p->report->bytes_stored = result.bytes_stored;
+	size_t count;
+	const struct finished_pack *packs = pack_writer_finished(p->packs, &count);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		char name[PACK_TMP_NAME_SIZE];
+
+		pack_tmp_name(packs[i].number, name);
+		r = staging_add(p->staging, "pack", &packs[i].pack->digest, name);
+	}
+	return r;
+}
+
+/* Writes a catalog's compressed form; an equal catalog that the depot has stays as it is,
+ * because its stored size stands in records that name it. */
+static int store_catalog(
+	struct publish *p, struct package *pkg, const void *data, size_t len)
+{
+	char name[DEPOT_OBJECT_SIZE];
+	char tmp_name[16 + DIGEST_HEX_SIZE];
+	struct stat st;
+	int r = digest_of(data, len, &pkg->ref.digest);
+
+	if (r < 0)
+		return r;
+	pkg->ref.raw_bytes = len;
+	depot_object_name("catalog", &pkg->ref.digest, name);
+	if (fstatat(p->depot->fd, name, &st, 0) == 0 && st.st_size > 0) {
+		pkg->ref.stored_bytes = (uint64_t)st.st_size;
+		return 0;
+	}
+	size_t room = compress_bound(len);
+	AUTO_FREE void *stored = mem_alloc(room);
+
+	if (!stored)
+		return -ENOMEM;
+	size_t stored_len;
+
+	r = compress_encode_long(data, len, p->o->level, stored, room, &stored_len);
+	if (r < 0)
+		return r;
+	pkg->ref.stored_bytes = stored_len;
+	digest_to_hex(&pkg->ref.digest, name);
+	(void)snprintf(tmp_name, sizeof(tmp_name), "catalog-%.64s", name);
+	AUTO_CLOSE int fd = openat(
+		p->tmp_fd, tmp_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	r = fchmod(fd, 0644) < 0 ? -errno : io_write(fd, stored, stored_len);
+	if (r < 0)
+		return r;
+	if (close(TAKE_FD(fd)) < 0)
+		return -errno;
+	return staging_add(p->staging, "catalog", &pkg->ref.digest, tmp_name);
+}
+
+static int make_catalog(void *context, size_t index)
+{
+	struct publish *p = context;
+	struct package *pkg = p->packages.list[p->level_list[index]];
+	AUTO_FREE void *data = NULL;
+	size_t len;
+	int r = catalog_write(pkg, &data, &len);
+
+	if (r == 0)
+		r = store_catalog(p, pkg, data, len);
+	if (r < 0)
+		return log_error_errno(r, "cannot write the catalog of '%s': %s%s",
+			pkg->path, log_strerror(r),
+			r == -ENOSPC  ? "; make room and publish again"
+			: r == -E2BIG ? "; divide it with --packages"
+				      : "");
+	return 0;
+}
+
+/* From the leaves up: a catalog names those nested in it. */
+static int make_catalogs(struct publish *p)
+{
+	uint32_t top = p->packages.list[0]->height;
+
+	p->level_list = mem_alloc(p->packages.count * sizeof(*p->level_list));
+	if (!p->level_list)
+		return -ENOMEM;
+	for (uint32_t height = 0; height <= top; height++) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < p->packages.count; i++) {
+			const struct package *pkg = p->packages.list[i];
+
+			if (pkg->is_dirty && pkg->height == height)
+				p->level_list[n++] = i;
+		}
+		int r = parallel_for(n, p->o->threads, make_catalog, p);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int write_record(struct publish *p, const char *name, const struct buffer *text)
+{
+	int r = durable_write(p->depot->fd, name, text->data, text->len, 0644);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot write %s/%s: %s%s", p->depot->path,
+			name, log_strerror(r),
+			r == -ENOSPC ? "; make room and publish again" : "");
+	return 0;
+}
+
+static int write_revision(struct publish *p, int64_t now_ns)
+{
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
+	const struct package *root = p->packages.list[0];
+	struct revision next = {.number = p->latest.number + 1,
+		.previous = p->latest_digest,
+		.root = root->ref,
+		.tree_entries = root->tree_entries,
+		.tree_bytes = root->tree_bytes,
+		.published_ns = now_ns};
+	char name[64];
+
+	memcpy(next.id, p->trust.id, sizeof(next.id));
+	(void)snprintf(next.message, sizeof(next.message), "%s",
+		p->o->message ? p->o->message : "");
+	(void)snprintf(name, sizeof(name), "revision/%" PRIu64, next.number);
+	int r = revision_encode(&next, p->key, &text);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot sign revision %" PRIu64 ": %s",
+			next.number, log_strerror(r));
+	r = write_record(p, name, &text);
+	if (r < 0)
+		return r;
+	p->latest = next;
+	return digest_of(text.data, text.len, &p->latest_digest);
+}
+
+static int write_head(struct publish *p, int64_t now_ns)
+{
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
+	struct head next = {.sequence = p->head.sequence + 1,
+		.revision = p->latest.number,
+		.root = p->latest.root,
+		.published_ns = now_ns,
+		.expires_ns = p->o->expires_days
+				      ? now_ns + (int64_t)p->o->expires_days * DAY_NS
+				      : 0};
+	char name[96];
+
+	memcpy(next.id, p->trust.id, sizeof(next.id));
+	(void)snprintf(next.channel, sizeof(next.channel), "%s", p->o->channel);
+	(void)snprintf(name, sizeof(name), "channel/%s", p->o->channel);
+	int r = head_encode(&next, p->key, &text);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot sign the head of channel %s: %s",
+			p->o->channel, log_strerror(r));
+	r = write_record(p, name, &text);
+	if (r == 0)
+		p->head = next;
+	return r;
+}
+
+static int remember_packages(struct publish *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->packages.count; i++) {
+		const struct package *pkg = p->packages.list[i];
+		struct known_package known = {.hash = pkg->hash,
+			.ref = pkg->ref,
+			.tree_entries = pkg->tree_entries,
+			.tree_bytes = pkg->tree_bytes};
+
+		if (pkg->is_dirty)
+			r = scan_state_put_package(p->state, pkg->path, pkg->path_length,
+				&known, pkg->fingerprints, pkg->entry_count);
+		else
+			r = scan_state_keep_package(
+				p->state, pkg->path, pkg->path_length);
+	}
+	return r == 0 ? scan_state_drop_others(p->state) : r;
+}
+
+/* Only once the head is safe: what the state says is published is published. */
+static int save_state(struct publish *p)
+{
+	struct buffer globs AUTO_BUFFER = BUFFER_INIT(GLOBS_MAX_BYTES);
+	char number[32];
+	int r = scan_state_begin(p->state);
+
+	for (size_t i = 0; r == 0 && i < p->glob_count; i++)
+		r = buffer_printf(&globs, "%s\n", p->globs[i]);
+	if (r == 0)
+		r = buffer_add(&globs, "", 1);
+	(void)snprintf(number, sizeof(number), "%" PRIu64, p->latest.number);
+	if (r == 0)
+		r = scan_state_put_setting(
+			p->state, "packages", (const char *)globs.data);
+	if (r == 0)
+		r = scan_state_put_setting(p->state, "revision", number);
+	if (r == 0)
+		r = remember_packages(p);
+	if (r == 0)
+		r = chunk_index_add(p->state, p->chunks);
+	if (r == 0)
+		r = scan_state_commit(p->state);
+	if (r < 0)
+		log_warn("the publisher's state was not saved (%s): the next publish "
+			 "reads "
+			 "more files than it needs to",
+			log_strerror(r));
+	return 0;
+}
+
+/* The channel's head when there is no new revision. */
+static int point_channel(struct publish *p)
+{
+	int64_t now_ns = clock_real_ns();
+	const struct head *h = &p->head;
+
+	p->report->outcome = PUBLISH_NOTHING;
+	p->report->revision = p->latest.number;
+	p->report->tree_bytes = p->latest.tree_bytes;
+	if (h->revision != p->latest.number)
+		p->report->outcome = PUBLISH_HEAD;
+	else if (h->expires_ns && now_ns - h->published_ns > h->expires_ns - now_ns)
+		p->report->outcome = PUBLISH_RENEWED;
+	else
+		return 0;
+	return write_head(p, now_ns);
+}
+
+static bool is_as_latest(const struct publish *p)
+{
+	const struct package *root = p->packages.list[0];
+
+	return p->latest.number &&
+	       digest_equal(&root->ref.digest, &p->latest.root.digest);
+}
+
+static int start_work(struct publish *p)
+{
+	int r = history_new(p->depot, p->state, &p->arena, &p->history);
+
+	if (r == 0)
+		r = work_list_make(&p->tree, &p->packages, p->history, &p->work);
+	if (r == 0)
+		r = chunk_table_new(&p->chunks);
+	for (size_t i = 0; i < p->packages.count; i++)
+		p->report->changed_packages += p->packages.list[i]->is_dirty;
+	return r;
+}
+
+static int commit(struct publish *p)
+{
+	int64_t now_ns = clock_real_ns();
+
+	if (is_as_latest(p)) {
+		int r = point_channel(p);
+
+		/* what could not be told from changed now can */
+		return r == 0 ? save_state(p) : r;
+	}
+	int r = staging_install(p->staging);
+
+	if (r == 0)
+		r = write_revision(p, now_ns);
+	if (r == 0)
+		r = write_head(p, now_ns);
+	if (r < 0)
+		return r;
+	p->report->outcome = PUBLISH_REVISION;
+	p->report->revision = p->latest.number;
+	p->report->tree_bytes = p->latest.tree_bytes;
+	return save_state(p);
+}
+
+static int dry_run(struct publish *p)
+{
+	p->report->outcome = PUBLISH_DRY_RUN;
+	p->report->has_changes = p->work.count > 0 || !is_as_latest(p);
+	p->report->revision = p->latest.number + p->report->has_changes;
+	p->report->files_read = p->work.files;
+	p->report->bytes_read = p->work.bytes;
+	return 0;
+}
+
+static int prepare(struct publish *p)
+{
+	int r = depot_open(p->o->depot, &p->depot);
+
+	if (r == 0)
+		r = load_key(p);
+	if (r < 0)
+		return r;
+	r = open_publisher(p);
+	if (r < 0 && r != -EBUSY)
+		return log_error_errno(r, "cannot write to the depot %s: %s", p->o->depot,
+			log_strerror(r));
+	if (r == 0)
+		r = load_records(p);
+	if (r == 0)
+		r = staging_new(p->depot, p->tmp_fd, &p->staging);
+	if (r == 0)
+		r = open_state(p);
+	if (r == 0)
+		r = choose_globs(p);
+	if (r == 0)
+		r = split_globs(p);
+	return r;
+}
+
+int publish(const struct publish_options *options, struct publish_report *out)
+{
+	struct publish_report report = {0};
+	struct publish p CLEANUP(publish_release) = {.o = options,
+		.report = &report,
+		.publisher_fd = -1,
+		.tmp_fd = -1,
+		.lock_fd = -1,
+		.tree = {.fd = -1}};
+	int64_t start_ns = clock_mono_ns();
+
+	io_raise_nofile();
+	int r = prepare(&p);
+
+	if (r == 0)
+		r = scan(&p);
+	if (r < 0)
+		return r;
+	if (!p.packages.list[0]->is_dirty && is_as_latest(&p) && !options->is_dry_run) {
+		r = point_channel(&p);
+	} else {
+		r = start_work(&p);
+		if (r == 0 && options->is_dry_run) {
+			r = dry_run(&p);
+		} else if (r == 0) {
+			r = pack_writer_new(p.tmp_fd, &p.arena, &p.packs);
+			if (r == 0)
+				r = read_contents(&p);
+			if (r == 0)
+				r = make_catalogs(&p);
+			if (r == 0)
+				r = commit(&p);
+		}
+	}
+	if (r < 0)
+		return r;
+	report.seconds = (double)(clock_mono_ns() - start_ns) / (double)NS_PER_SEC;
+	*out = report;
+	return 0;
+}
