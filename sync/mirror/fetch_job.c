@@ -409,7 +409,8 @@ static int job_judge(struct fetch_job *job)
 	default:
 		upstream_failed(u, job->site, UPSTREAM_FAILS, job->start_ns, job->object,
 			job->result.reason);
-		return 0;
+		/* it may have failed after the last frame */
+		return job->frames && missing_run(job, &first) == 0;
 	}
 }
 

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define TRUST_FILE "trust"
-#define HEAD_DIR   "head"
+#define TRUST_FILE  "trust"
+#define ANCHOR_FILE "trust-first"
+#define HEAD_DIR    "head"
 
 struct follower {
 	int cache_dirfd;
@@ -74,6 +75,23 @@ static int read_saved(struct follower *f, const char *name, struct buffer *out)
 	return r;
 }
 
+/* After a rotation the current document no longer names the admin's key; the first one that
+ * this mirror accepted does, and the current one was reached from there, step by step. */
+static int check_anchor(struct follower *f)
+{
+	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
+	struct trust first;
+	int r = read_saved(f, ANCHOR_FILE, &text);
+
+	if (r == 0)
+		r = trust_decode(text.data, text.len, f->ring, &first);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0 || strcmp(first.id, f->trust.id) != 0)
+		return wrong_repository();
+	return 0;
+}
+
 static int load_trust(struct follower *f)
 {
 	int r = read_saved(f, TRUST_FILE, &f->trust_text);
@@ -82,16 +100,16 @@ static int load_trust(struct follower *f)
 		return 0;
 	if (r < 0)
 		return r;
-	r = trust_decode(f->trust_text.data, f->trust_text.len, f->ring, &f->trust);
-	if (r == -EKEYREJECTED)
-		return wrong_repository();
-	if (r == -EBADMSG) {
+	r = trust_decode_kept(f->trust_text.data, f->trust_text.len, &f->trust);
+	if (r == -EBADMSG || r == -EKEYREJECTED) {
 		/* damaged on this disk: what the admin's keys sign replaces it */
 		log_warn("the trust document saved in the cache directory is damaged; "
 			 "fetching it again");
 		f->trust_text.len = 0;
 		return 0;
 	}
+	if (r == 0)
+		r = check_anchor(f);
 	if (r < 0)
 		return r;
 	f->has_trust = true;
@@ -271,7 +289,10 @@ static int save_offer(struct follower *f, const struct offer *o)
 {
 	int r = 0;
 
-	if (!f->has_trust || texts_differ(&o->trust_text, &f->trust_text))
+	if (!f->has_trust)
+		r = durable_write(f->cache_dirfd, ANCHOR_FILE, o->trust_text.data,
+			o->trust_text.len, 0644);
+	if (r == 0 && (!f->has_trust || texts_differ(&o->trust_text, &f->trust_text)))
 		r = durable_write(f->cache_dirfd, TRUST_FILE, o->trust_text.data,
 			o->trust_text.len, 0644);
 	if (r == 0 && mkdirat(f->cache_dirfd, HEAD_DIR, 0755) < 0 && errno != EEXIST)

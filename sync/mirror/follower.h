@@ -10,6 +10,7 @@
  *
  * Saved below the cache directory, each after it was checked, each durably:
  *	trust		the trust document, byte for byte as it was signed
+ *	trust-first	the first one that was accepted: what ties the chain to the key file
  *	head/<channel>	the head, likewise
  */
 #pragma once

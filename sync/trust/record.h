@@ -89,6 +89,10 @@ int trust_decode(const void *data, size_t len, const struct key_ring *ring,
 int trust_decode_next(const void *data, size_t len, const struct trust *current,
 	struct trust *out) WARN_UNUSED;
 
+/* A document that was accepted before and kept where only this program writes: form and own
+ * threshold. Its keys prove nothing by themselves. */
+int trust_decode_kept(const void *data, size_t len, struct trust *out) WARN_UNUSED;
+
 /* `trust->threshold` different keys of `trust->keys` must have signed. */
 int head_decode(const void *data, size_t len, const struct trust *trust,
 	struct head *out) WARN_UNUSED;

@@ -150,3 +150,17 @@ int trust_decode_next(
 	*out = trust;
 	return 0;
 }
+
+int trust_decode_kept(const void *data, size_t len, struct trust *out)
+{
+	struct trust trust = {0};
+	struct record_signatures signatures;
+	int r = read_trust(data, len, &trust, &signatures);
+
+	if (r < 0)
+		return r;
+	if (record_count_signers(&signatures, &trust.keys) < trust.threshold)
+		return -EKEYREJECTED;
+	*out = trust;
+	return 0;
+}
