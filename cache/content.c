@@ -35,16 +35,6 @@ int content_store_new(const struct content_config *config, struct content_store 
 	return 0;
 }
 
-void content_store_free(struct content_store *store)
-{
-	if (!store)
-		return;
-	close(store->partial_dirfd);
-	flight_table_release(&store->flights);
-	mutex_release(&store->lock);
-	free(store);
-}
-
 static struct content_file *find_locked(struct content_store *store, const struct digest *digest)
 		REQUIRES(store->lock)
 {
@@ -89,6 +79,26 @@ static void file_free(struct content_file *file)
 	mutex_unlock(&file->lock);
 	mutex_release(&file->lock);
 	free(file);
+}
+
+void content_store_free(struct content_store *store)
+{
+	if (!store)
+		return;
+	mutex_lock(&store->lock);
+	for (size_t i = 0; i < CONTENT_BUCKETS; i++) {
+		while (store->buckets[i]) {
+			struct content_file *file = store->buckets[i];
+
+			store->buckets[i] = file->next;
+			file_free(file);
+		}
+	}
+	mutex_unlock(&store->lock);
+	close(store->partial_dirfd);
+	flight_table_release(&store->flights);
+	mutex_release(&store->lock);
+	free(store);
 }
 
 static int file_new(struct content_store *store, const struct catalog *catalog,
@@ -253,6 +263,8 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 	}
 	if (!file->store->config.source)
 		return -EHOSTUNREACH;
+	if (!w)
+		return -EAGAIN;
 	w->first = first - base;
 	w->end = missing[*missing_count - 1] + 1;
 	w->missing = *missing_count;

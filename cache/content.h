@@ -39,7 +39,7 @@ struct content_config {
 int content_store_new(const struct content_config *config,
 		struct content_store **out) WARN_UNUSED;
 
-/* Only after the source has finished all requests and every file is closed. */
+/* Only after the source has finished all requests. Files still open are closed. */
 void content_store_free(struct content_store *store);
 
 /* Opens a content of `catalog`. Returns 0 or -errno. */
@@ -54,7 +54,8 @@ struct content_span {
 };
 
 /* Makes up to `len` bytes from `offset` readable. Returns their number (0 at the end),
- * -EINPROGRESS when `w` was queued, or -errno. */
+ * -EINPROGRESS when `w` was queued, -EAGAIN when it would have been but is NULL (nothing is
+ * asked for then), or -errno. */
 ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 		struct content_span *out, struct waiter *w) WARN_UNUSED;
 void content_span_release(struct content_span *span);

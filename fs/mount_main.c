@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The mirror's daemon, put together: cache directory, trust, source, view, mount. This file
+ * and fs/main.c are the program; they alone see all layers.
+ */
+#include "fs/mount_main.h"
+
+#include "cache/base/cli.h"
+#include "cache/base/clock.h"
+#include "cache/base/file_lock.h"
+#include "cache/base/io.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "fs/daemonize.h"
+#include "cache/housekeeping.h"
+#include "fs/mount_options.h"
+#include "fs/mountpoint.h"
+#include "fs/session.h"
+#include "sync/mirror/fetcher.h"
+#include "sync/mirror/follower.h"
+#include "sync/watch/control.h"
+#include "sync/watch/mirror_status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+/* A fetch is retried this much longer than a reader waits for it, so that a retry finds the
+ * content. */
+#define FETCH_PATIENCE 4
+
+struct mirror {
+	struct mount_options options;
+	int cache_dirfd;
+	int cache_lock;
+	struct key_ring keys;
+	struct follower_result channel;
+	char fsname[256];
+	struct fetcher *fetcher;
+	struct checkpoint *checkpoint;
+	struct object_store *objects;
+	struct catalog_store *catalogs;
+	struct content_store *contents;
+	struct view *view;
+	struct housekeeping *housekeeping;
+	struct session *session;
+	struct control *control;
+};
+
+static int open_cache_dir(struct mirror *m)
+{
+	const char *path = m->options.cache;
+	pid_t holder = 0;
+	int r = io_mkdirs(path, 0700);
+
+	if (r < 0)
+		return log_error_errno(
+				r, "cannot make the cache directory %s: %s", path, log_strerror(r));
+	m->cache_dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (m->cache_dirfd < 0)
+		return log_error_errno(-errno, "cannot open the cache directory %s: %s", path,
+				log_strerror(errno));
+	m->cache_lock = file_lock_take(m->cache_dirfd, "lock", &holder);
+	if (m->cache_lock == -EWOULDBLOCK)
+		return log_error_errno(-EBUSY,
+				"the cache directory %s is in use by process %d: each mount needs "
+				"one of its own",
+				path, (int)holder);
+	if (m->cache_lock < 0)
+		return log_error_errno(m->cache_lock,
+				"cannot write to the cache directory %s: %s", path,
+				log_strerror(m->cache_lock));
+	return 0;
+}
+
+static int open_stores(struct mirror *m)
+{
+	struct content_config contents = {.cache_dirfd = m->cache_dirfd,
+			.source = fetcher_source(m->fetcher),
+			.fetch_deadline_ns = FETCH_PATIENCE * m->options.timeout_sec * NS_PER_SEC};
+	int r = checkpoint_open(m->cache_dirfd, &m->checkpoint);
+
+	if (r == 0)
+		r = object_store_open(m->cache_dirfd, m->checkpoint, &m->objects);
+	if (r == 0)
+		r = catalog_store_open(m->cache_dirfd, &m->catalogs);
+	contents.checkpoint = m->checkpoint;
+	contents.objects = m->objects;
+	if (r == 0)
+		r = content_store_new(&contents, &m->contents);
+	if (r < 0)
+		return log_error_errno(r, "cannot set up the cache in %s: %s", m->options.cache,
+				log_strerror(r));
+	return 0;
+}
+
+static int open_channel(struct mirror *m)
+{
+	const struct mount_options *o = &m->options;
+	struct fetcher_config config = {
+			.urls = o->urls,
+			.cafile = o->cafile,
+			.sshkey = o->sshkey,
+			.knownhosts = o->knownhosts,
+			.timeout_ms = (int)o->timeout_sec * 1000,
+	};
+	int r = key_ring_load(o->key, &m->keys);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot read a public key from %s: %s", o->key,
+				r == -EINVAL ? "it holds none (the NAME.pub that `depotfs init` "
+					       "wrote is wanted)"
+					     : log_strerror(r));
+	r = fetcher_new(&config, &m->fetcher);
+	if (r < 0)
+		return r; /* it has said why */
+	r = follower_open(m->cache_dirfd, &m->keys, o->channel, m->fetcher, &m->channel);
+	if (r < 0)
+		return log_error_errno(r, "channel %s cannot be followed: %s", o->channel,
+				log_strerror(r));
+	return 0;
+}
+
+static int open_view(struct mirror *m)
+{
+	struct view_config config = {
+			.catalogs = m->catalogs,
+			.source = fetcher_source(m->fetcher),
+			.root = m->channel.head.root,
+			.revision = m->channel.head.revision,
+			.fetch_deadline_ns = m->options.timeout_sec * NS_PER_SEC,
+	};
+	int r = view_open(&config, &m->view);
+
+	if (r < 0)
+		return log_error_errno(r, "the root catalog of revision %" PRIu64
+					  " cannot be had: %s",
+				config.revision, log_strerror(r));
+	return 0;
+}
+
+static int open_session(struct mirror *m)
+{
+	uint64_t place = hash64(m->options.mountpoint, strlen(m->options.mountpoint), 0);
+
+	(void)snprintf(m->fsname, sizeof(m->fsname), "%s-%016" PRIx64,
+			m->channel.trust.name, place);
+	struct session_config config = {
+			.mountpoint = m->options.mountpoint,
+			.fsname = m->options.fsname ? m->options.fsname : m->fsname,
+			.channel = m->options.channel,
+			.allow_other = m->options.allow_other,
+			.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
+			.view = m->view,
+			.contents = m->contents,
+			.objects = m->objects,
+			.source = fetcher_source(m->fetcher),
+	};
+	int r = session_new(&config, &m->session);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot make a FUSE session: %s", log_strerror(r));
+	return session_mount(m->session);
+}
+
+static int answer_control(void *arg, const char *request, struct buffer *reply)
+{
+	struct mirror *m = arg;
+	struct mirror_status status = {
+			.mountpoint = m->options.mountpoint,
+			.cache = m->options.cache,
+			.repository = m->channel.trust.name,
+			.channel = m->options.channel,
+			.revision = m->channel.head.revision,
+			.published_ns = m->channel.head.published_ns,
+			.tree_entries = view_root_catalog(m->view)->header->tree_entries,
+			.tree_bytes = view_root_catalog(m->view)->header->tree_bytes,
+			.cache_used = object_store_used(m->objects),
+	};
+
+	source_status(fetcher_source(m->fetcher), &status.source);
+	return mirror_status_answer(&status, request, reply);
+}
+
+static int open_control(struct mirror *m)
+{
+	int r = control_start(m->options.mountpoint, answer_control, m, &m->control);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot open the control socket for %s: %s",
+				m->options.mountpoint, log_strerror(r));
+	return 0;
+}
+
+static int open_mirror(struct mirror *m)
+{
+	int r = mountpoint_prepare(m->options.mountpoint);
+
+	if (r == 0)
+		r = open_cache_dir(m);
+	if (r == 0)
+		r = open_channel(m);
+	if (r == 0)
+		r = open_stores(m);
+	if (r == 0)
+		r = open_view(m);
+	if (r == 0)
+		r = housekeeping_start(m->objects, m->checkpoint, &m->housekeeping);
+	if (r == 0)
+		r = open_control(m);
+	if (r == 0)
+		r = open_session(m);
+	return r;
+}
+
+/* In the order in which they stop needing each other; all of them take NULL. */
+static void close_mirror(struct mirror *m)
+{
+	if (m->session)
+		session_unmount(m->session);
+	if (m->control)
+		control_stop(m->control);
+	fetcher_free(m->fetcher); /* wakes whoever is parked still */
+	session_free(m->session);
+	housekeeping_stop(m->housekeeping);
+	content_store_free(m->contents);
+	view_free(m->view);
+	catalog_store_free(m->catalogs);
+	object_store_free(m->objects);
+	checkpoint_free(m->checkpoint);
+	if (m->cache_lock >= 0)
+		close(m->cache_lock);
+	if (m->cache_dirfd >= 0)
+		close(m->cache_dirfd);
+}
+
+static int serve(struct mirror *m, struct daemonize *d)
+{
+	int r = m->options.log ? log_open(m->options.log) : 0;
+
+	if (r < 0)
+		return log_error_errno(r, "cannot write the log file %s: %s", m->options.log,
+				log_strerror(r));
+	io_raise_nofile();
+	r = open_mirror(m);
+	if (r == 0) {
+		log_info("%s: revision %" PRIu64 " of %s/%s is mounted on %s",
+				m->channel.is_online ? "online" : "offline",
+				m->channel.head.revision, m->channel.trust.name,
+				m->options.channel, m->options.mountpoint);
+		r = daemonize_ready(d);
+	}
+	if (r == 0)
+		r = session_run(m->session);
+	close_mirror(m);
+	return r;
+}
+
+int cmd_mount(int argc, char **argv)
+{
+	struct mirror m = {.cache_dirfd = -1, .cache_lock = -1};
+	struct daemonize d;
+	int status = EXIT_USAGE;
+	int r = mount_options_parse(argc, argv, &m.options);
+
+	if (r == -ENOMEM)
+		status = EXIT_FAILED;
+	if (r < 0)
+		goto out;
+	if (m.options.is_help) {
+		status = cli_help(mount_options_help);
+		goto out;
+	}
+	r = daemonize_begin(!m.options.is_foreground, &d, &status);
+	if (r < 0) {
+		status = EXIT_FAILED;
+		log_error("cannot start the daemon: %s", log_strerror(r));
+	} else if (d.is_daemon) {
+		status = serve(&m, &d) < 0 ? EXIT_FAILED : EXIT_DONE;
+		daemonize_end(&d, status);
+	}
+out:
+	mount_options_release(&m.options);
+	return status;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fs/session.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "fs/session_state.h"
+
+#include <errno.h>
+
+/* Beyond the kernel's 12, so that waiting reads of one user do not hold up another's. */
+#define MAX_BACKGROUND 512
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	static const unsigned int wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
+			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+			FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
+			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE |
+			FUSE_CAP_SPLICE_MOVE;
+
+	(void)userdata;
+	conn->want |= wanted & conn->capable;
+	/* a directory in the kernel's cache needs no checking: it cannot change */
+	conn->want &= ~(unsigned int)FUSE_CAP_AUTO_INVAL_DATA;
+	conn->max_background = MAX_BACKGROUND;
+	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+}
+
+/* No opendir: answered ENOSYS by libfuse, after which the kernel asks no more and caches
+ * directories by itself; no flush, access or locks: likewise. No forget: nodes hold nothing. */
+static const struct fuse_lowlevel_ops operations = {
+		.init = on_init,
+		.lookup = ops_dir_lookup,
+		.readdir = ops_dir_readdir,
+		.readdirplus = ops_dir_readdirplus,
+		.getattr = ops_meta_getattr,
+		.readlink = ops_meta_readlink,
+		.statfs = ops_meta_statfs,
+		.open = ops_file_open,
+		.read = ops_file_read,
+		.release = ops_file_release,
+		.lseek = ops_file_lseek,
+		.getxattr = xattr_get,
+		.listxattr = xattr_list,
+};
+
+static int make_fuse_session(struct session *session)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char source[512];
+
+	(void)snprintf(source, sizeof(source),
+			"ro,default_permissions,subtype=depotfs,fsname=%s%s",
+			session->config.fsname,
+			session->config.allow_other ? ",allow_other" : "");
+	if (fuse_opt_add_arg(&args, "depotfs") || fuse_opt_add_arg(&args, "-o") ||
+			fuse_opt_add_arg(&args, source)) {
+		fuse_opt_free_args(&args);
+		return -ENOMEM;
+	}
+	session->fuse = fuse_session_new(&args, &operations, sizeof(operations), session);
+	fuse_opt_free_args(&args);
+	return session->fuse ? 0 : -EINVAL;
+}
+
+int session_new(const struct session_config *config, struct session **out)
+{
+	struct session *session = mem_calloc(1, sizeof(*session));
+
+	if (!session)
+		return -ENOMEM;
+	session->config = *config;
+	int r = make_fuse_session(session);
+
+	if (r == 0) {
+		r = parked_list_init(&session->parked);
+		if (r < 0)
+			fuse_session_destroy(session->fuse);
+	}
+	if (r < 0) {
+		free(session);
+		return r;
+	}
+	*out = session;
+	return 0;
+}
+
+void session_free(struct session *session)
+{
+	if (!session)
+		return;
+	parked_list_end(&session->parked);
+	parked_list_release(&session->parked);
+	fuse_session_destroy(session->fuse);
+	free(session);
+}
+
+int session_mount(struct session *session)
+{
+	if (fuse_session_mount(session->fuse, session->config.mountpoint) != 0)
+		return log_error_errno(-EIO,
+				"cannot mount on %s: is /dev/fuse there and may this user "
+				"use it? (for allow_other as a user, /etc/fuse.conf needs "
+				"user_allow_other)",
+				session->config.mountpoint);
+	/* The one place between mount and loop: custom io (passthrough, a mount that
+	 * outlives its daemon) would take over fuse_session_fd() here. */
+	return 0;
+}
+
+int session_run(struct session *session)
+{
+	if (fuse_set_signal_handlers(session->fuse) != 0)
+		return log_error_errno(-EIO, "cannot install signal handlers");
+	struct fuse_loop_config *loop = fuse_loop_cfg_create();
+
+	if (!loop) {
+		fuse_remove_signal_handlers(session->fuse);
+		return -ENOMEM;
+	}
+	int r = fuse_session_loop_mt(session->fuse, loop);
+
+	fuse_loop_cfg_destroy(loop);
+	fuse_remove_signal_handlers(session->fuse);
+	return r < 0 ? r : 0;
+}
+
+void session_unmount(struct session *session)
+{
+	/* first the answers, then the mount: nobody is left waiting on a dead one */
+	parked_list_end(&session->parked);
+	fuse_session_unmount(session->fuse);
+}

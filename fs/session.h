@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One FUSE mount: a thin skin over the view and the content store, which know no FUSE. Each
+ * callback answers exactly once, at once or, when it needs the network, parked (fs/parked.h).
+ *
+ *	r = session_new(&config, &session);
+ *	r = session_mount(session);
+ *	r = session_run(session);	(returns when unmounted or told to end)
+ *	session_unmount(session);
+ *	... end the source, so that nothing wakes a parked request any more ...
+ *	session_free(session);
+ */
+#pragma once
+
+#include "cache/content.h"
+#include "cache/view.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+
+struct session_config {
+	const char *mountpoint;
+	const char *fsname;  /* unique and stable per mount: Samba's file ids build on it */
+	const char *channel;
+	bool allow_other;
+	int64_t timeout_ns; /* how long a read waits for the network before it fails */
+	struct view *view;
+	struct content_store *contents;
+	struct object_store *objects;
+	struct source *source; /* for its status */
+};
+
+/* Borrows everything in `config` for the session's life. */
+int session_new(const struct session_config *config, struct session **out) WARN_UNUSED;
+void session_free(struct session *session);
+
+/* Mounts. Errors are logged with a remedy. From here on the mountpoint shows the tree; requests
+ * wait until session_run(). */
+int session_mount(struct session *session) WARN_UNUSED;
+
+/* Serves requests until the mount is gone or a SIGTERM, SIGINT or SIGHUP arrives. */
+int session_run(struct session *session) WARN_UNUSED;
+
+/* Takes the mount away (lazily if files are open) and fails what is parked. */
+void session_unmount(struct session *session);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/base/cli.h"
+#include "cache/base/log.h"
+#include "sync/watch/commands.h"
+#include "sync/watch/control.h"
+#include "sync/watch/mirror_status.h"
+
+#include <cjson/cJSON.h>
+#include <getopt.h>
+#include <stdbool.h>
+
+static const char help[] = "usage: depotfs status MOUNTPOINT [--json]\n"
+			   "\n"
+			   "Shows what the mirror on MOUNTPOINT serves and how it fares.\n"
+			   "\n"
+			   "  --json   the daemon's own words, with its `pid` at the top level\n";
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+	return cJSON_IsString(item) ? item->valuestring : "-";
+}
+
+static double number_of(const cJSON *object, const char *name)
+{
+	return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
+static int print_status(const cJSON *s)
+{
+	const cJSON *source = cJSON_GetObjectItemCaseSensitive(s, "source");
+	bool online = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(s, "online"));
+
+	printf("mountpoint    %s (process %.0f)\n", text_of(s, "mountpoint"), number_of(s, "pid"));
+	printf("repository    %s, channel %s\n", text_of(s, "repository"), text_of(s, "channel"));
+	printf("revision      %.0f, published %s\n", number_of(s, "revision"),
+			text_of(s, "published"));
+	printf("tree          %.0f entries, %.1f MiB\n", number_of(s, "tree_entries"),
+			number_of(s, "tree_bytes") / (1 << 20));
+	printf("cache         %s, %.1f MiB used\n", text_of(s, "cache"),
+			number_of(s, "cache_used") / (1 << 20));
+	printf("source        %s, %s, last contact %s\n", text_of(source, "url"),
+			online ? "online" : "offline", text_of(source, "last_contact"));
+	printf("fetched       %.1f MiB in %.0f requests since start\n",
+			number_of(source, "fetched_bytes") / (1 << 20),
+			number_of(source, "requests"));
+	if (*text_of(s, "last_error"))
+		printf("last error    %s\n", text_of(s, "last_error"));
+	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'},
+			{"json", no_argument, NULL, 'j'}, {0}};
+	AUTO_BUFFER struct buffer reply = BUFFER_INIT(CONTROL_REPLY_MAX);
+	bool as_json = false;
+	int c;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
+		if (c == 'h')
+			return cli_help(help);
+		if (c != 'j')
+			return cli_usage_error("status", "unknown option");
+		as_json = true;
+	}
+	if (argc - optind != 1)
+		return cli_usage_error("status", "a mountpoint is wanted");
+	if (mirror_status_ask(argv[optind], &reply) < 0)
+		return EXIT_FAILED;
+	if (as_json)
+		return puts((const char *)reply.data) < 0 || fflush(stdout) ? EXIT_FAILED
+									    : EXIT_DONE;
+	cJSON *status = cJSON_Parse((const char *)reply.data);
+
+	if (!status) {
+		log_error("the daemon of %s answered what is no JSON", argv[optind]);
+		return EXIT_FAILED;
+	}
+	int r = print_status(status);
+
+	cJSON_Delete(status);
+	return r;
+}
