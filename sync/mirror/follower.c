@@ -141,6 +141,11 @@ static int load_head(struct follower *f)
 	return 0;
 }
 
+static bool texts_differ(const struct buffer *a, const struct buffer *b)
+{
+	return a->len != b->len || memcmp(a->data, b->data, a->len) != 0;
+}
+
 static int refuse_forged(
 	struct follower *f, const struct offer *o, const char *object, int error)
 {
@@ -169,14 +174,26 @@ static int refuse_repository(
 	return -EXDEV;
 }
 
-/* The trust document: the admin's keys start the chain, the saved document continues it.
- */
-static int check_trust(struct follower *f, struct offer *o)
+/* The admin's keys start the chain, the saved document continues it. */
+static int decode_trust(struct follower *f, struct offer *o)
 {
 	const void *data = o->trust_text.data;
 	size_t len = o->trust_text.len;
-	int r = f->has_trust ? trust_decode_next(data, len, &f->trust, &o->trust)
-			     : trust_decode(data, len, f->ring, &o->trust);
+
+	if (!f->has_trust)
+		return trust_decode(data, len, f->ring, &o->trust);
+	int r = trust_decode_next(data, len, &f->trust, &o->trust);
+
+	/* genuine, but from before a rotation: out of date, which is no forgery */
+	if (r == -EKEYREJECTED && trust_decode(data, len, f->ring, &o->trust) == 0 &&
+		o->trust.version < f->trust.version)
+		return -ESTALE;
+	return r;
+}
+
+static int check_trust(struct follower *f, struct offer *o)
+{
+	int r = decode_trust(f, o);
 
 	switch (r) {
 	case 0:
@@ -195,8 +212,7 @@ static int check_trust(struct follower *f, struct offer *o)
 		return refuse_forged(f, o, TRUST_FILE, r);
 	}
 	if (f->has_trust && o->trust.version == f->trust.version &&
-		(len != f->trust_text.len ||
-			memcmp(data, f->trust_text.data, len) != 0)) {
+		texts_differ(&o->trust_text, &f->trust_text)) {
 		f->refusals.mismatched++;
 		log_warn("refused trust from %s: version %" PRIu64
 			 " has other bytes than the one that this mirror has",
@@ -217,9 +233,7 @@ static int check_head_order(struct follower *f, const struct offer *o, const cha
 		return -ESTALE;
 	}
 	if (f->has_head && o->head.sequence == f->head.sequence &&
-		(o->head_text.len != f->head_text.len ||
-			memcmp(o->head_text.data, f->head_text.data, o->head_text.len) !=
-				0)) {
+		texts_differ(&o->head_text, &f->head_text)) {
 		f->refusals.mismatched++;
 		log_warn("refused %s from %s: mismatch: sequence %" PRIu64
 			 " has other bytes than the head that this mirror has; two "
@@ -277,11 +291,6 @@ static int take_offer(struct follower *f, size_t site, struct offer *o)
 		r = fetcher_fetch_small_from(f->fetcher, site, object, RECORD_MAX_BYTES,
 			0, &o->head_text, reason);
 	return r < 0 ? r : check_head(f, o, object);
-}
-
-static bool texts_differ(const struct buffer *a, const struct buffer *b)
-{
-	return a->len != b->len || memcmp(a->data, b->data, a->len) != 0;
 }
 
 /* Trust first: a head without the document that vouches for it would be of no use. */
@@ -361,6 +370,13 @@ static int ask_sources(struct follower *f, struct follower_result *out)
 			r == -ENOENT)
 			error = r;
 	}
+	/* going on with the saved tree would hide that this one was meant */
+	if (f->refusals.wrong_repository)
+		return log_error_errno(-EXDEV,
+			"the sources serve another repository than the one in the cache "
+			"directory: correct their addresses, or name another directory "
+			"with "
+			"cache=");
 	return fall_back(f, error, out);
 }
 

@@ -47,7 +47,8 @@ struct follower_result {
  *nothing is saved and no source answers -ENOENT		nothing is saved and the
  *depot has no such channel -EKEYREJECTED, -EBADMSG, -ESTALE, ...  nothing is saved and
  *this is what the last source's offer was refused for
- *   -EXDEV		the cache directory belongs to another repository
+ *   -EXDEV		the cache directory belongs to another repository than the keys, or than
+ *			what the sources offer
  *   -EINVAL		a channel name that cannot be
  * or what reading and writing the cache directory returned. */
 int follower_open(int cache_dirfd, const struct key_ring *ring, const char *channel,

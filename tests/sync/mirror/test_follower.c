@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/base/clock.h"
+#include "cache/base/io.h"
+#include "cache/base/memory.h"
+#include "sync/mirror/follower.h"
+#include "tests/sync/mirror/depot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ID    "0123456789abcdef0123456789abcdef"
+#define OTHER "ffffffffffffffffffffffffffffffff"
+#define NOW   (INT64_C(1772366400) * NS_PER_SEC)
+
+static struct depot depot;
+static struct depot cache; /* only its directory is used */
+static struct signing_key *keys[2];
+static struct key_ring ring;
+static int cache_fd = -1;
+static struct follower_result result;
+
+static void put(const char *name, const struct buffer *text)
+{
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/channel", depot.dir);
+	assert_int_equal(io_mkdirs(path, 0755), 0);
+	(void)snprintf(path, sizeof(path), "%s/%s", depot.dir, name);
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_write(fd, text->data, text->len), 0);
+}
+
+static void put_trust(const char *id, uint64_t version, size_t first_key,
+	size_t key_count, size_t signer, size_t other_signer)
+{
+	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
+	struct trust trust = {.name = "packages", .version = version, .threshold = 1};
+
+	(void)snprintf(trust.id, sizeof(trust.id), "%s", id);
+	for (size_t i = first_key; i < first_key + key_count; i++)
+		assert_int_equal(
+			key_ring_add(&trust.keys, signing_key_public(keys[i])->bytes), 0);
+	assert_int_equal(trust_encode(&trust, keys[signer], &text), 0);
+	if (other_signer != signer)
+		assert_int_equal(record_add_signature(&text, keys[other_signer]), 0);
+	put("trust", &text);
+}
+
+static void put_head(const char *id, uint64_t sequence, uint64_t revision,
+	int64_t expires_ns, size_t signer)
+{
+	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
+	struct head head = {.channel = "stable",
+		.sequence = sequence,
+		.revision = revision,
+		.root = depot.catalog,
+		.published_ns = NOW,
+		.expires_ns = expires_ns};
+
+	(void)snprintf(head.id, sizeof(head.id), "%s", id);
+	assert_int_equal(head_encode(&head, keys[signer], &text), 0);
+	put("channel/stable", &text);
+}
+
+static int follow(const char *urls, const char *channel)
+{
+	const struct fetcher_config config = {.urls = urls, .timeout_ms = 1000};
+	struct fetcher *fetcher;
+
+	assert_int_equal(fetcher_new(&config, &fetcher), 0);
+	int r = follower_open(cache_fd, &ring, channel, fetcher, &result);
+
+	fetcher_free(fetcher);
+	return r;
+}
+
+/* Follows the good head 5, so that there is something to fall back to. */
+static void follow_first(void)
+{
+	put_trust(ID, 1, 0, 1, 0, 0);
+	put_head(ID, 5, 3, 0, 0);
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_true(result.is_online);
+	assert_int_equal(result.head.sequence, 5);
+}
+
+/* What the depot holds now is refused, and the mirror goes on with head 5. */
+static void expect_fallback(void)
+{
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_false(result.is_online);
+	assert_false(result.is_changed);
+	assert_int_equal(result.head.sequence, 5);
+	assert_int_equal(result.head.revision, 3);
+}
+
+static void a_first_head_is_taken_and_a_newer_one_followed(void **state)
+{
+	(void)state;
+	follow_first();
+	assert_true(result.is_changed);
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_false(result.is_changed);
+	put_head(ID, 6, 2, 0, 0); /* an older revision under a newer sequence: a rollback
+				     that the publisher wants */
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_true(result.is_changed);
+	assert_int_equal(result.head.revision, 2);
+}
+
+static void without_sources_the_saved_head_serves(void **state)
+{
+	(void)state;
+	assert_int_equal(follow("none", "stable"), -EHOSTUNREACH);
+	follow_first();
+	assert_int_equal(follow("none", "stable"), 0);
+	assert_false(result.is_online);
+	assert_int_equal(result.head.revision, 3);
+	assert_string_equal(result.trust.id, ID);
+}
+
+static void a_missing_channel_is_named(void **state)
+{
+	(void)state;
+	follow_first();
+	assert_int_equal(follow(depot.url, "test"), -ENOENT);
+	assert_int_equal(follow(depot.url, "../trust"), -EINVAL);
+}
+
+static void an_older_head_is_a_rollback(void **state)
+{
+	(void)state;
+	follow_first();
+	put_head(ID, 4, 9, 0, 0);
+	expect_fallback();
+	assert_int_equal(result.refusals.rollback, 1);
+	/* nothing of it was kept */
+	expect_fallback();
+}
+
+static void another_head_of_the_same_sequence_is_a_mismatch(void **state)
+{
+	(void)state;
+	follow_first();
+	put_head(ID, 5, 9, 0, 0);
+	expect_fallback();
+	assert_int_equal(result.refusals.mismatched, 1);
+}
+
+static void an_expired_head_is_frozen(void **state)
+{
+	(void)state;
+	follow_first();
+	put_head(ID, 6, 9, NOW, 0);
+	expect_fallback();
+	assert_int_equal(result.refusals.frozen, 1);
+}
+
+static void a_head_signed_by_a_stranger_is_forged(void **state)
+{
+	(void)state;
+	follow_first();
+	put_head(ID, 6, 9, 0, 1);
+	expect_fallback();
+	assert_int_equal(result.refusals.forged, 1);
+}
+
+static void html_in_place_of_a_head_is_forged(void **state)
+{
+	struct server server;
+
+	(void)state;
+	follow_first();
+	server_start(&server, depot.dir, "html", "/channel/*", NULL);
+	assert_int_equal(follow(server.url, "stable"), 0);
+	assert_false(result.is_online);
+	assert_int_equal(result.refusals.forged, 1);
+	server_stop(&server);
+}
+
+static void the_head_of_another_channel_is_a_mismatch(void **state)
+{
+	char from[128];
+	char to[128];
+
+	(void)state;
+	follow_first();
+	(void)snprintf(from, sizeof(from), "%s/channel/stable", depot.dir);
+	(void)snprintf(to, sizeof(to), "%s/channel/test", depot.dir);
+	assert_int_equal(link(from, to), 0);
+	assert_int_equal(follow(depot.url, "test"), -EBADMSG);
+	assert_int_equal(result.refusals.mismatched, 1);
+}
+
+static void another_repository_is_named_as_such(void **state)
+{
+	(void)state;
+	follow_first();
+	put_trust(OTHER, 2, 0, 1, 0, 0);
+	put_head(OTHER, 9, 9, 0, 0);
+	assert_int_equal(follow(depot.url, "stable"), -EXDEV);
+	assert_int_equal(result.refusals.wrong_repository, 1);
+	/* the cache directory under another repository's key */
+	ring = (struct key_ring){0};
+	assert_int_equal(key_ring_add(&ring, signing_key_public(keys[1])->bytes), 0);
+	assert_int_equal(follow(depot.url, "stable"), -EXDEV);
+}
+
+static void keys_rotate_under_the_old_ones(void **state)
+{
+	(void)state;
+	follow_first();
+	/* the new key alone cannot make itself trusted */
+	put_trust(ID, 2, 1, 1, 1, 1);
+	put_head(ID, 6, 9, 0, 1);
+	expect_fallback();
+	assert_int_equal(result.refusals.forged, 1);
+	put_trust(ID, 2, 1, 1, 1, 0);
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_int_equal(result.head.sequence, 6);
+	/* a restart, with the admin's file still naming the first key */
+	assert_int_equal(follow("none", "stable"), 0);
+	assert_int_equal(result.head.sequence, 6);
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_true(result.is_online);
+	/* and never back */
+	put_trust(ID, 1, 0, 1, 0, 0);
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_false(result.is_online);
+	assert_int_equal(result.refusals.rollback, 1);
+}
+
+static void a_bad_source_does_not_hide_a_good_one(void **state)
+{
+	static const char *const modes[] = {
+		"404", "500", "html", "flip", "hang", "endless"};
+
+	(void)state;
+	follow_first();
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct server server;
+		char urls[256];
+
+		put_head(ID, 6 + i, 9, 0, 0);
+		server_start(&server, depot.dir, modes[i], NULL, NULL);
+		(void)snprintf(urls, sizeof(urls), "%s,%s", server.url, depot.url);
+		assert_int_equal(follow(urls, "stable"), 0);
+		assert_true(result.is_online);
+		assert_int_equal(result.head.sequence, 6 + i);
+		server_stop(&server);
+	}
+}
+
+static int make(void **state)
+{
+	static const char *const names[] = {"a", "b"};
+	char path[128];
+
+	(void)state;
+	depot_make(&depot);
+	cache = (struct depot){.dir = "/tmp/depotfs-cache-XXXXXX"};
+	if (!mkdtemp(cache.dir))
+		return -1;
+	cache_fd = open(cache.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/keys/%s.key", depot.dir, names[i]);
+		path[strlen(path) - strlen("/a.key")] = '\0';
+		if (key_generate(path, names[i]) < 0)
+			return -1;
+		(void)snprintf(path, sizeof(path), "%s/keys/%s.key", depot.dir, names[i]);
+		if (signing_key_load(path, &keys[i]) < 0)
+			return -1;
+	}
+	ring = (struct key_ring){0};
+	return key_ring_add(&ring, signing_key_public(keys[0])->bytes);
+}
+
+static int clean(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		signing_key_free(keys[i]);
+	close(cache_fd);
+	depot_remove(&depot);
+	depot_remove(&cache);
+	return 0;
+}
+
+#define FOLLOW_TEST(name) cmocka_unit_test_setup_teardown(name, make, clean)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FOLLOW_TEST(a_first_head_is_taken_and_a_newer_one_followed),
+		FOLLOW_TEST(without_sources_the_saved_head_serves),
+		FOLLOW_TEST(a_missing_channel_is_named),
+		FOLLOW_TEST(an_older_head_is_a_rollback),
+		FOLLOW_TEST(another_head_of_the_same_sequence_is_a_mismatch),
+		FOLLOW_TEST(an_expired_head_is_frozen),
+		FOLLOW_TEST(a_head_signed_by_a_stranger_is_forged),
+		FOLLOW_TEST(html_in_place_of_a_head_is_forged),
+		FOLLOW_TEST(the_head_of_another_channel_is_a_mismatch),
+		FOLLOW_TEST(another_repository_is_named_as_such),
+		FOLLOW_TEST(keys_rotate_under_the_old_ones),
+		FOLLOW_TEST(a_bad_source_does_not_hide_a_good_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
