@@ -69,8 +69,13 @@ int catalog_graph_visit(struct catalog_graph *g, const struct catalog_ref *root,
 		struct catalog *c;
 
 		r = depot_catalog(g->depot, &ref, &c);
-		if (r < 0)
+		if (r == -ENOMEM)
 			return r;
+		/* what lies below a damaged one is out of reach; 'check' tells */
+		if (r < 0) {
+			r = 0;
+			continue;
+		}
 		r = visit(context, c);
 		for (uint32_t i = 0; r == 0 && i < c->nested_count; i++) {
 			const struct catalog_ref next = {.digest = c->nested[i].digest,

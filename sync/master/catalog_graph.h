@@ -21,7 +21,7 @@ void catalog_graph_free(struct catalog_graph *g);
 int catalog_graph_is_new(
 	struct catalog_graph *g, const struct digest *digest) WARN_UNUSED;
 
-/* Visits the catalogs at and below `root` that were not visited before. Returns 0, what
- * `visit` returned, or the error of a catalog that cannot be read, logged. */
+/* Visits the catalogs at and below `root` that were not visited before; one that cannot be
+ * read is logged and passed over. Returns 0, -ENOMEM, or what `visit` returned. */
 int catalog_graph_visit(struct catalog_graph *g, const struct catalog_ref *root,
 	catalog_visit visit, void *context) WARN_UNUSED;

@@ -61,9 +61,8 @@ static int check_pack(void *context, size_t index)
 		return r;
 	if (r == -ENOENT)
 		check_fault_add(c, object,
-			"it is missing; restore it from a copy or a mirror's "
-			"source, or publish again with .publisher/state.db "
-			"removed");
+			"it is missing; restore it from a copy, or remove "
+			".publisher/state.db and publish again");
 	else if (r < 0)
 		check_fault_add(c, object, "cannot be read: %s", log_strerror(r));
 	else if (bytes != p->bytes)

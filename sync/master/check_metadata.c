@@ -168,8 +168,8 @@ static int check_catalog(void *context, size_t index)
 		return r;
 	if (r < 0) {
 		check_fault_add(c, object,
-			"%s; restore it from a copy or a mirror's source, or "
-			"remove .publisher/state.db and publish again",
+			"%s; restore it from a copy, or remove it and "
+			".publisher/state.db and publish again",
 			r == -ENOENT ? "it is missing" : log_strerror(r));
 		return 0;
 	}

@@ -46,6 +46,7 @@ static void undo(struct init *in)
 	if (in->fd >= 0 && !in->is_done) {
 		(void)unlinkat(in->fd, DEPOT_TRUST, 0);
 		(void)unlinkat(in->fd, DEPOT_TRUSTED_KEYS, 0);
+		(void)unlinkat(in->fd, DEPOT_KEY_DIR, 0);
 		(void)unlinkat(in->fd, DEPOT_TMP, AT_REMOVEDIR);
 		(void)unlinkat(in->fd, DEPOT_PUBLISHER, AT_REMOVEDIR);
 		for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
@@ -149,6 +150,21 @@ static int copy_public_key(const struct init *in)
 	return 0;
 }
 
+/* So that the publisher need not be told again. */
+static int remember_key_dir(const struct init *in)
+{
+	char path[PATH_MAX];
+
+	int r = realpath(in->key_dir, path) ? 0 : -errno;
+
+	if (r == 0)
+		r = durable_write(in->fd, DEPOT_KEY_DIR, path, strlen(path), 0600);
+	if (r < 0)
+		return log_error_errno(r, "cannot remember the key directory %s: %s",
+			in->key_dir, log_strerror(r));
+	return 0;
+}
+
 static int write_trust(const struct init *in)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -201,6 +217,8 @@ static int init(struct init *in)
 	in->made_keys = true;
 	r = copy_public_key(in);
 	if (r == 0)
+		r = remember_key_dir(in);
+	if (r == 0)
 		r = write_trust(in);
 	in->is_done = r == 0;
 	return r;
@@ -243,9 +261,7 @@ int cmd_init(int argc, char **argv)
 	printf("made the depot %s\n"
 	       "made the key   %s/%s.key (keep it secret, keep a copy)\n"
 	       "made           %s/%s.pub (give it to every mirror)\n"
-	       "next: depotfs publish %s TREE%s%s\n",
-		in.depot, in.key_dir, in.name, in.key_dir, in.name, in.depot,
-		strcmp(in.key_dir, DEPOT_DEFAULT_KEYS) == 0 ? "" : " --key-dir ",
-		strcmp(in.key_dir, DEPOT_DEFAULT_KEYS) == 0 ? "" : in.key_dir);
+	       "next: depotfs publish %s TREE\n",
+		in.depot, in.key_dir, in.name, in.key_dir, in.name, in.depot);
 	return EXIT_DONE;
 }

@@ -26,7 +26,7 @@ static const char help[] =
 	"  --dry-run           only tell what would be read\n"
 	"  --level N           zstd's level, 1 to 19 (default 9)\n"
 	"  --key FILE          the signing key\n"
-	"  --key-dir DIR       where NAME.key is (default " DEPOT_DEFAULT_KEYS ")\n"
+	"  --key-dir DIR       where NAME.key is (default: as for init)\n"
 	"  --expires-days N    the head's life (default 365; 0: for ever)\n"
 	"  --threads N         readers (default: one for each processor)\n";
 
@@ -207,7 +207,6 @@ int cmd_publish(int argc, char **argv)
 	struct arguments a CLEANUP(arguments_release) = {
 		.options = {.channel = "stable",
 			.level = 9,
-			.key_dir = DEPOT_DEFAULT_KEYS,
 			.expires_days = 365,
 			.threads = processors > 1 ? (unsigned int)processors : 1}};
 	struct publish_report report;

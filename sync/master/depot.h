@@ -20,6 +20,7 @@
 #define DEPOT_PUBLISHER	   ".publisher"
 #define DEPOT_TMP	   ".publisher/tmp"
 #define DEPOT_TRUSTED_KEYS ".publisher/trusted.pub"
+#define DEPOT_KEY_DIR	   ".publisher/key-dir" /* absolute path of what init was given */
 #define DEPOT_LOCK	   "lock"
 #define DEPOT_OBJECT_SIZE  (16 + DIGEST_HEX_SIZE)
 #define DEPOT_DEFAULT_KEYS "/etc/depotfs/keys"

@@ -78,8 +78,22 @@ static void publish_release(struct publish *p)
 	depot_close(p->depot);
 }
 
+/* The directory of the signing key: as told, as init remembered, or the default. */
+static int find_key_dir(const struct publish *p, struct buffer *out)
+{
+	int r = 0;
+
+	if (p->o->key_dir)
+		return buffer_printf(out, "%s", p->o->key_dir);
+	r = io_read_file(p->depot->fd, DEPOT_KEY_DIR, out);
+	if (r == -ENOENT)
+		return buffer_printf(out, "%s", DEPOT_DEFAULT_KEYS);
+	return r;
+}
+
 static int load_key(struct publish *p)
 {
+	struct buffer dir AUTO_BUFFER = BUFFER_INIT(PATH_MAX);
 	char path[PATH_MAX];
 	const char *name = p->o->key;
 	int r = 0;
@@ -88,8 +102,12 @@ static int load_key(struct publish *p)
 		r = depot_trust(p->depot, NULL, &p->trust);
 		if (r < 0)
 			return r;
-		if (snprintf(path, sizeof(path), "%s/%s.key", p->o->key_dir,
-			    p->trust.name) >= (int)sizeof(path))
+		r = find_key_dir(p, &dir);
+		if (r < 0)
+			return log_error_errno(r, "cannot tell where the signing key is: %s",
+				log_strerror(r));
+		if (snprintf(path, sizeof(path), "%.*s/%s.key", (int)dir.len,
+			    (const char *)dir.data, p->trust.name) >= (int)sizeof(path))
 			return -ENAMETOOLONG;
 		name = path;
 	}

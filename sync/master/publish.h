@@ -24,7 +24,7 @@ struct publish_options {
 	bool is_dry_run;
 	int level;
 	const char *key; /* NULL: key_dir/NAME.key */
-	const char *key_dir;
+	const char *key_dir; /* NULL: the one init was given */
 	uint64_t expires_days; /* 0: never */
 	unsigned int threads;
 };
