@@ -166,6 +166,8 @@ static int take(struct waited *w, size_t index, const uint8_t *data)
 	bool is_right = memcmp(data, w->depot->raw + index * DEPOT_FRAME_RAW,
 				DEPOT_FRAME_RAW) == 0;
 
+	if (w->delay_us)
+		usleep(w->delay_us);
 	mutex_lock(&w->lock);
 	if (is_right)
 		w->delivered++;

@@ -52,7 +52,8 @@ struct waited {
 	int error;
 	unsigned int delivered;
 	unsigned int refused;
-	int receiver_error; /* what deliver() answers instead of taking a good frame */
+	int receiver_error;    /* what deliver() answers instead of taking a good frame */
+	unsigned int delay_us; /* how long each deliver() takes */
 };
 
 void wait_init(struct waited *w, const struct depot *d);

@@ -277,6 +277,34 @@ static void many_requests_at_once_all_end_well(void **state)
 	server_stop(&server);
 }
 
+static void slow_receivers_hold_the_network_back_and_lose_nothing(void **state)
+{
+	enum { COUNT = 24 };
+	static struct waited w[COUNT];
+	struct server server;
+
+	(void)state;
+	server_start(&server, depot.dir, "ok", NULL, NULL);
+	for (int turn = 0; turn < 2; turn++) {
+		struct fetcher *fetcher = open_fetcher(turn ? depot.url : server.url);
+
+		for (size_t i = 0; i < COUNT; i++) {
+			wait_init(&w[i], &depot);
+			w[i].delay_us = 3000;
+			wait_fetch_frames(
+				&w[i], fetcher_source(fetcher), 0, DEPOT_FRAMES, 60000);
+		}
+		for (size_t i = 0; i < COUNT; i++) {
+			assert_int_equal(wait_end(&w[i], 60), 0);
+			assert_int_equal(w[i].delivered, DEPOT_FRAMES);
+		}
+		fetcher_free(fetcher);
+		for (size_t i = 0; i < COUNT; i++)
+			wait_release(&w[i]);
+	}
+	server_stop(&server);
+}
+
 static void a_mirror_long_offline_fails_fast(void **state)
 {
 	struct server server;
@@ -391,6 +419,7 @@ int main(void)
 		cmocka_unit_test(frames_beyond_their_pack_are_never_asked_for),
 		cmocka_unit_test(shutdown_ends_what_waits),
 		cmocka_unit_test(many_requests_at_once_all_end_well),
+		cmocka_unit_test(slow_receivers_hold_the_network_back_and_lose_nothing),
 		cmocka_unit_test(a_mirror_long_offline_fails_fast),
 		cmocka_unit_test(without_any_source_requests_fail_at_once),
 		cmocka_unit_test(an_address_of_another_kind_is_refused),
