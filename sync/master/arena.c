@@ -28,7 +28,8 @@ void *arena_alloc(struct arena *a, size_t size)
 {
 	if (size > SIZE_MAX / 2)
 		return NULL;
-	size = (size + 7) & ~(size_t)7;
+	/* nothing, too, has an address: NULL means failure */
+	size = size ? (size + 7) & ~(size_t)7 : 8;
 	if (size > a->left) {
 		struct arena_block *b;
 

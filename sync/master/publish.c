@@ -104,7 +104,8 @@ static int load_key(struct publish *p)
 			return r;
 		r = find_key_dir(p, &dir);
 		if (r < 0)
-			return log_error_errno(r, "cannot tell where the signing key is: %s",
+			return log_error_errno(r,
+				"cannot tell where the signing key is: %s",
 				log_strerror(r));
 		if (snprintf(path, sizeof(path), "%.*s/%s.key", (int)dir.len,
 			    (const char *)dir.data, p->trust.name) >= (int)sizeof(path))
@@ -203,9 +204,6 @@ static int choose_globs(struct publish *p)
 		if (r == -ENOENT) {
 			p->globs_text = mem_strdup("");
 			r = p->globs_text ? 0 : -ENOMEM;
-		} else if (r == 0 && *p->globs_text) {
-			log_info("packages as in the last publish: %s",
-				"--packages names others");
 		}
 	}
 	return r;
@@ -229,6 +227,8 @@ static int split_globs(struct publish *p)
 		*end = '\0';
 		line = end + 1;
 	}
+	for (size_t i = 0; i < p->glob_count && !p->o->glob_count; i++)
+		log_info("packages as in the last publish: %s", p->globs[i]);
 	return 0;
 }
 
@@ -535,17 +535,17 @@ static int start_work(struct publish *p)
 static int commit(struct publish *p)
 {
 	int64_t now_ns = clock_real_ns();
+	/* there may be objects even so: those that the depot had lost */
+	int r = staging_install(p->staging);
 
+	if (r < 0)
+		return r;
 	if (is_as_latest(p)) {
-		int r = point_channel(p);
-
+		r = point_channel(p);
 		/* what could not be told from changed now can */
 		return r == 0 ? save_state(p) : r;
 	}
-	int r = staging_install(p->staging);
-
-	if (r == 0)
-		r = write_revision(p, now_ns);
+	r = write_revision(p, now_ns);
 	if (r == 0)
 		r = write_head(p, now_ns);
 	if (r < 0)

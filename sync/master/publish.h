@@ -23,8 +23,8 @@ struct publish_options {
 	const char *message;
 	bool is_dry_run;
 	int level;
-	const char *key; /* NULL: key_dir/NAME.key */
-	const char *key_dir; /* NULL: the one init was given */
+	const char *key;       /* NULL: key_dir/NAME.key */
+	const char *key_dir;   /* NULL: the one init was given */
 	uint64_t expires_days; /* 0: never */
 	unsigned int threads;
 };
