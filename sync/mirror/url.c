@@ -50,6 +50,7 @@ char *url_join(const char *base, const char *path)
 		return NULL;
 	memcpy(url, base, base_len);
 	url[base_len] = '/';
-	memcpy(url + base_len + 1, path, path_len + 1);
+	memcpy(url + base_len + 1, path, path_len);
+	url[base_len + 1 + path_len] = '\0';
 	return url;
 }

@@ -96,9 +96,13 @@ static bool read_request(int fd, struct request *rq)
 		return false;
 	const char *range = strcasestr(head, "\r\nRange: bytes=");
 
-	if (range)
-		rq->is_range = sscanf(range + strlen("\r\nRange: bytes="), "%llu-%llu",
-				       &rq->first, &rq->last) == 2;
+	if (range) {
+		char *end;
+
+		rq->first = strtoull(range + strlen("\r\nRange: bytes="), &end, 10);
+		rq->is_range = *end == '-';
+		rq->last = rq->is_range ? strtoull(end + 1, &end, 10) : 0;
+	}
 	return !strstr(rq->path, "..");
 }
 

@@ -30,6 +30,7 @@ static PRINTF_LIKE(1, 2) int shell(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang 14 is wrong */
 	(void)vsnprintf(command, sizeof(command), fmt, args);
 	va_end(args);
 	return system(command); /* NOLINT(cert-env33-c): a test's own command */
@@ -202,17 +203,18 @@ static void sshd_serves_to_those_who_know_its_key(void **state)
 	char sshkey[128];
 	char known[128];
 	int port = free_port();
-	const struct passwd *me = getpwuid(geteuid());
+	const struct passwd *me = getpwuid(0);
 
 	(void)state;
-	if (access("/usr/sbin/sshd", X_OK) < 0 || geteuid() != 0 || !me) {
+	if (access("/usr/sbin/sshd", X_OK) < 0 || geteuid() != 0) {
 		print_message("sshd is not installed, or this is not root\n");
 		skip();
 	}
+	assert_non_null(me);
 	pid_t pid = start_sshd(port);
 
-	(void)snprintf(url, sizeof(url), "sftp://%s@127.0.0.1:%d%s", me->pw_name, port,
-		depot.dir);
+	(void)snprintf(url, sizeof(url), "sftp://%s@127.0.0.1:%d%s",
+		me ? me->pw_name : "root", port, depot.dir);
 	(void)snprintf(sshkey, sizeof(sshkey), "%s/user", work);
 	(void)snprintf(known, sizeof(known), "%s/known", work);
 	assert_int_equal(fetch_all((struct fetcher_config){
