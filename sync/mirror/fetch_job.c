@@ -45,6 +45,7 @@ struct fetch_job {
 	char *url;
 	struct transfer transfer;
 	struct transfer_result result;
+	int64_t queued_ns;
 	int64_t start_ns;
 
 	/* what arrives, on the transport's thread: the frame being filled, or the catalog
@@ -182,6 +183,20 @@ static ssize_t fill_frame(struct fetch_job *job, const uint8_t *data, size_t len
 	return (ssize_t)len;
 }
 
+/* In a long queue things change: the deadline passes, or others find the source dead. */
+static int on_start(struct transfer *t)
+{
+	struct fetch_job *job = t->arg;
+	struct upstream *u = job->fetcher->upstream;
+
+	if (clock_mono_ns() > job->deadline_ns)
+		return -EAGAIN;
+	if (upstream_count(u) > 1 && upstream_failed_since(u, job->site, job->queued_ns))
+		return -EAGAIN;
+	job->start_ns = clock_mono_ns();
+	return 0;
+}
+
 static int on_frame_data(struct transfer *t, const uint8_t *data, size_t len)
 {
 	struct fetch_job *job = t->arg;
@@ -297,6 +312,7 @@ static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 	int64_t now_ns = clock_mono_ns();
 
 	job->site = site;
+	job->queued_ns = now_ns;
 	job->start_ns = from_ns > now_ns ? from_ns : now_ns;
 	job->tries++;
 	free(job->url);
@@ -309,6 +325,7 @@ static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 		.not_before_ns = from_ns,
 		.timeout_ms = fetcher->timeout_ms,
 		.arg = job,
+		.on_start = on_start,
 		.on_done = on_done,
 	};
 	if (upstream_count(fetcher->upstream) > 1)
@@ -402,6 +419,8 @@ static int job_judge(struct fetch_job *job)
 	case -ENOENT:
 		job->missing |= UINT32_C(1) << job->site;
 		upstream_missing(u, job->site, job->object, job->result.reason);
+		return 0;
+	case -EAGAIN: /* it never began */
 		return 0;
 	case -ENOMEM:
 	case -ECANCELED:

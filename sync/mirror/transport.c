@@ -86,12 +86,17 @@ static struct transfer *queue_take(struct queue *q, int64_t now_ns, int64_t *wak
 	return NULL;
 }
 
+static void refuse(struct transfer *t, int error, const char *reason)
+{
+	struct transfer_result result = {.error = error};
+
+	(void)snprintf(result.reason, sizeof(result.reason), "%s", reason);
+	t->on_done(t, &result);
+}
+
 static void cancel(struct transfer *t)
 {
-	struct transfer_result result = {.error = -ECANCELED};
-
-	(void)snprintf(result.reason, sizeof(result.reason), "shutting down");
-	t->on_done(t, &result);
+	refuse(t, -ECANCELED, "shutting down");
 }
 
 /* Sorts what came in by class. Returns false when it is time to stop. */
@@ -144,7 +149,12 @@ static void end_run(struct transport *transport, struct run *run, CURLcode code)
 static void begin(struct transport *transport, struct transfer *t, int64_t now_ns)
 {
 	struct run *run = transport->runs;
+	int error = t->on_start ? t->on_start(t) : 0;
 
+	if (error < 0) {
+		refuse(t, error, "overtaken by events");
+		return;
+	}
 	while (run->transfer)
 		run++;
 	int r = run_start(run, t, &transport->options, now_ns);

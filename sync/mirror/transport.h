@@ -56,6 +56,10 @@ struct transfer {
 	int64_t not_before_ns; /* monotonic; 0: at once */
 	void *arg;	       /* the caller's */
 
+	/* Its turn has come; may be NULL. A negative return ends it with that error before
+	 * anything is sent. On the transport's thread: must not wait. */
+	int (*on_start)(struct transfer *t);
+
 	/* Some bytes, in order. On the transport's thread: must not wait. Returns 0,
 	 * TRANSFER_PAUSE, or -errno, which ends the transfer with that error. */
 	int (*on_data)(struct transfer *t, const uint8_t *data, size_t len);

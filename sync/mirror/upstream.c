@@ -287,6 +287,15 @@ bool upstream_is_dead(struct upstream *u, int64_t longer_than_ns)
 	return is_dead;
 }
 
+bool upstream_failed_since(struct upstream *u, size_t index, int64_t since_ns)
+{
+	mutex_lock(&u->lock);
+	bool has_failed = u->sites[index].last_failure_ns > since_ns;
+
+	mutex_unlock(&u->lock);
+	return has_failed;
+}
+
 int64_t upstream_last_failure_ns(struct upstream *u)
 {
 	int64_t last_ns = 0;

@@ -65,6 +65,9 @@ void upstream_missing(
  * `longer_than_ns`. */
 bool upstream_is_dead(struct upstream *upstream, int64_t longer_than_ns);
 
+/* True if this source has failed, and not succeeded again, after `since_ns`. */
+bool upstream_failed_since(struct upstream *upstream, size_t index, int64_t since_ns);
+
 /* When the last failure was (monotonic; 0: none since the last success). */
 int64_t upstream_last_failure_ns(struct upstream *upstream);
 

@@ -305,6 +305,32 @@ static void slow_receivers_hold_the_network_back_and_lose_nothing(void **state)
 	server_stop(&server);
 }
 
+static void a_queue_for_a_dead_source_moves_to_a_living_one(void **state)
+{
+	enum { COUNT = 100 };
+	static struct waited w[COUNT];
+	struct server server;
+	char urls[256];
+
+	(void)state;
+	server_start(&server, depot.dir, "hang", NULL, NULL);
+	(void)snprintf(urls, sizeof(urls), "%s,%s", server.url, depot.url);
+	struct fetcher *fetcher = open_fetcher(urls);
+	int64_t start_ns = clock_mono_ns();
+
+	for (size_t i = 0; i < COUNT; i++) {
+		wait_init(&w[i], &depot);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 1, 60000);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(wait_end(&w[i], 30), 0);
+	assert_true(clock_mono_ns() - start_ns < 2 * TIMEOUT_MS * NS_PER_MS);
+	fetcher_free(fetcher);
+	for (size_t i = 0; i < COUNT; i++)
+		wait_release(&w[i]);
+	server_stop(&server);
+}
+
 static void a_mirror_long_offline_fails_fast(void **state)
 {
 	struct server server;
@@ -420,6 +446,7 @@ int main(void)
 		cmocka_unit_test(shutdown_ends_what_waits),
 		cmocka_unit_test(many_requests_at_once_all_end_well),
 		cmocka_unit_test(slow_receivers_hold_the_network_back_and_lose_nothing),
+		cmocka_unit_test(a_queue_for_a_dead_source_moves_to_a_living_one),
 		cmocka_unit_test(a_mirror_long_offline_fails_fast),
 		cmocka_unit_test(without_any_source_requests_fail_at_once),
 		cmocka_unit_test(an_address_of_another_kind_is_refused),
