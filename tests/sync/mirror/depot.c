@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -127,6 +128,8 @@ void server_start(struct server *s, const char *dir, const char *mode, const cha
 	s->pid = fork();
 	assert_true(s->pid >= 0);
 	if (s->pid == 0) {
+		/* a test that fails midway leaves no server behind */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)dup2(out[1], STDOUT_FILENO);
 		(void)execl(BAD_SERVER, "bad_server", "0", dir, mode, "--only",
 			only ? only : "*", "--after", after ? after : "0", (char *)NULL);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -69,6 +70,8 @@ static pid_t start(const char *program, char *const argv[])
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		/* a test that fails midway leaves no server behind */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)execv(program, argv);
 		_exit(127);
 	}
