@@ -176,7 +176,8 @@ static int settle_dir(struct walker *t, struct tree_dir *dir, struct shared_fd *
 {
 	size_t n = t->found_count;
 
-	qsort(t->found, n, sizeof(*t->found), compare_entries);
+	if (n)
+		qsort(t->found, n, sizeof(*t->found), compare_entries);
 	dir->entries = arena_dup(&t->arena, t->found, n * sizeof(*t->found));
 	if (!dir->entries)
 		return -ENOMEM;
