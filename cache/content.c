@@ -31,6 +31,7 @@ int content_store_new(const struct content_config *config, struct content_store 
 	store->config = *config;
 	mutex_init(&store->lock);
 	flight_table_init(&store->flights);
+	ahead_init(&store->ahead);
 	*out = TAKE_PTR(store);
 	return 0;
 }
@@ -97,6 +98,7 @@ void content_store_free(struct content_store *store)
 	mutex_unlock(&store->lock);
 	close(store->partial_dirfd);
 	flight_table_release(&store->flights);
+	ahead_release(&store->ahead);
 	mutex_release(&store->lock);
 	free(store);
 }
@@ -132,7 +134,18 @@ static int file_new(struct content_store *store, const struct catalog *catalog,
 	return 0;
 }
 
-int content_open(struct content_store *store, const struct catalog *catalog,
+/* Tells the read-ahead where a reader is, and asks for what it wants. */
+static void touch_frame(struct content_store *store, const struct catalog *c,
+		const struct catalog_content *content, uint32_t piece, bool is_miss)
+{
+	uint32_t frame = c->chunks[c->pieces[content->first_piece + piece].chunk].frame;
+	struct ahead_range range = ahead_touch(&store->ahead, c, frame, is_miss);
+
+	if (range.count)
+		flight_request_ahead(store, c, range.first, range.count);
+}
+
+int content_open_record(struct content_store *store, const struct catalog *catalog,
 		const struct catalog_content *content, struct content_file **out)
 {
 	struct content_file *file = content_find(store, &content->digest);
@@ -160,6 +173,16 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 		file_free(fresh);
 	*out = file ? file : fresh;
 	return 0;
+}
+
+int content_open(struct content_store *store, const struct catalog *catalog,
+		const struct catalog_content *content, struct content_file **out)
+{
+	int r = content_open_record(store, catalog, content, out);
+
+	if (r == 0 && content->piece_count && store->config.source)
+		touch_frame(store, catalog, content, 0, false);
+	return r;
 }
 
 void content_close(struct content_file *file)
@@ -245,7 +268,7 @@ static ssize_t assemble(struct content_file *file, uint64_t offset, size_t len,
 
 static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_t len,
 		struct content_span *out, struct waiter *w, uint32_t *missing,
-		uint32_t *missing_count) REQUIRES(file->lock)
+		uint32_t *missing_count, uint32_t *last) REQUIRES(file->lock)
 {
 	uint32_t base = file->content->first_piece;
 	uint32_t first;
@@ -254,6 +277,7 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 
 	catalog_pieces_in(file->catalog, file->content, offset, len, &first, &end);
 	*missing_count = list_missing(file, first - base, end - base, missing, &is_loose);
+	*last = end > first ? end - base - 1 : UINT32_MAX;
 	if (*missing_count == 0) {
 		if (is_loose || !file->partial)
 			return assemble(file, offset, len, out);
@@ -265,6 +289,18 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 		return -EHOSTUNREACH;
 	if (!w)
 		return -EAGAIN;
+	/* a neighbour's frame may have brought it since it was opened */
+	if (content_is_single(file->catalog, file->content)) {
+		int fd = object_store_get(file->store->config.objects, &file->content->digest,
+				file->content->size);
+
+		if (fd >= 0) {
+			atomic_store(&file->object_fd, fd);
+			out->fd = fd;
+			out->offset = (off_t)offset;
+			return (ssize_t)len;
+		}
+	}
 	w->first = first - base;
 	w->end = missing[*missing_count - 1] + 1;
 	w->missing = *missing_count;
@@ -278,6 +314,7 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 {
 	uint32_t missing[PIECES_PER_READ];
 	uint32_t count = 0;
+	uint32_t last = UINT32_MAX;
 	ssize_t n;
 
 	*out = (struct content_span){.fd = -1};
@@ -301,11 +338,13 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 		out->offset = (off_t)offset;
 		n = (ssize_t)len;
 	} else {
-		n = read_incomplete(file, offset, len, out, w, missing, &count);
+		n = read_incomplete(file, offset, len, out, w, missing, &count, &last);
 	}
 	mutex_unlock(&file->lock);
 	if (n == -EINPROGRESS)
 		flight_request(file, missing, count);
+	if (last != UINT32_MAX && n != -EAGAIN && file->store->config.source)
+		touch_frame(file->store, file->catalog, file->content, last, n == -EINPROGRESS);
 	content_close(file);
 	return n;
 }

@@ -44,6 +44,23 @@ static bool has_piece(struct content_file *file, uint32_t piece) REQUIRES(file->
 	return false;
 }
 
+bool content_has_piece(struct content_store *store, const struct catalog *c,
+		const struct catalog_content *content, uint32_t piece)
+{
+	struct content_file *file = content_find(store, &content->digest);
+	bool has = false;
+
+	if (!file)
+		return false;
+	if (file->catalog == c && file->content == content) {
+		mutex_lock(&file->lock);
+		has = atomic_load(&file->object_fd) >= 0 || has_piece(file, piece);
+		mutex_unlock(&file->lock);
+	}
+	content_close(file);
+	return has;
+}
+
 /* The whole content in one piece: straight to an object. */
 static int land_object(struct content_file *file, const uint8_t *data) REQUIRES(file->lock)
 {

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "cache/ahead.h"
 #include "cache/base/mutex.h"
 #include "cache/content.h"
 #include "cache/flight.h"
@@ -43,6 +44,7 @@ struct content_store {
 	struct content_config config;
 	int partial_dirfd;
 	struct flight_table flights;
+	struct ahead_table ahead;
 	_Atomic int64_t warned_ns; /* when landing last failed loudly */
 
 	struct mutex lock;
@@ -54,8 +56,16 @@ struct content_file *content_find(struct content_store *store, const struct dige
 
 void content_ref(struct content_file *file);
 
+/* As content_open(), for one who reads nothing: the read-ahead hears nothing of it. */
+int content_open_record(struct content_store *store, const struct catalog *catalog,
+		const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
+
 /* Whether the content is one chunk from its first to its last byte. */
 bool content_is_single(const struct catalog *c, const struct catalog_content *content);
+
+/* Whether a piece of this content (if it is open) is on disk already. */
+bool content_has_piece(struct content_store *store, const struct catalog *c,
+		const struct catalog_content *content, uint32_t piece);
 
 /* Lands a verified piece (counted from the content's first) and wakes who waited for it. A
  * disk that cannot take it costs the cache, not the reader. */

@@ -79,8 +79,9 @@ static void remove_flight(struct flight_table *table, struct flight *f) REQUIRES
 	f->is_in_table = false;
 }
 
-/* Who waits for this flight now; the list is the caller's. An empty one ends the flight. */
-static size_t take_interests(struct flight_table *table, struct flight *f,
+/* Who waits for this flight now; the list is the caller's. With `is_last` an empty one ends
+ * the flight. */
+static size_t take_interests(struct flight_table *table, struct flight *f, bool is_last,
 		struct interest **out)
 {
 	mutex_lock(&table->lock);
@@ -90,7 +91,7 @@ static size_t take_interests(struct flight_table *table, struct flight *f,
 	f->interests = NULL;
 	f->interest_count = 0;
 	f->interest_capacity = 0;
-	if (count == 0 && f->is_in_table)
+	if (count == 0 && is_last && f->is_in_table)
 		remove_flight(table, f);
 	mutex_unlock(&table->lock);
 	return count;
@@ -111,7 +112,7 @@ static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_
 	return true;
 }
 
-/* What else the frame holds: pieces of open files, and small files whole. */
+/* What else the frame holds: pieces of other files, and small files whole. */
 static void land_neighbours(struct content_store *store, const struct catalog *c,
 		uint32_t frame, const uint8_t *data)
 {
@@ -122,43 +123,56 @@ static void land_neighbours(struct content_store *store, const struct catalog *c
 		const struct catalog_content *content = &c->contents[k->content];
 		struct content_file *file = content_find(store, &content->digest);
 
-		if (file) {
-			/* an open record may have been cut differently by another catalog */
-			if (file->catalog == c && file->content == content)
-				content_file_land(file, k->piece - content->first_piece,
-						data + k->offset);
-			content_close(file);
-		} else if (content_is_single(c, content)) {
+		if (!file && content_is_single(c, content)) {
 			int r = object_store_put(store->config.objects, &content->digest,
 					data + k->offset, k->length);
 			if (r < 0)
 				content_warn_not_cached(store, r);
+			continue;
 		}
+		if (!file && content_open_record(store, c, content, &file) < 0)
+			continue;
+		/* an open record may have been cut differently by another catalog */
+		if (file->catalog == c && file->content == content)
+			content_file_land(file, k->piece - content->first_piece,
+					data + k->offset);
+		content_close(file);
 	}
+}
+
+/* Lands the frame for all who wait for a piece in it; false when there was nobody. */
+static bool land_interests(
+		struct content_store *store, struct flight *f, bool is_last, const uint8_t *data)
+{
+	struct interest *list;
+	size_t count = take_interests(&store->flights, f, is_last, &list);
+
+	for (size_t i = 0; i < count; i++) {
+		struct content_file *file = list[i].file;
+		const struct catalog_piece *p = &file->catalog->pieces[
+				file->content->first_piece + list[i].piece];
+
+		content_file_land(file, list[i].piece,
+				data + file->catalog->chunks[p->chunk].offset);
+		content_close(file);
+	}
+	free(list);
+	return count > 0;
 }
 
 static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *data)
 {
 	struct batch *batch = (struct batch *)rq;
 	struct flight *f = batch->flights[index];
-	struct interest *list;
-	size_t count;
 
 	if (!is_frame_sound(f->catalog, f->frame, data))
 		return -EBADMSG;
-	while ((count = take_interests(&batch->store->flights, f, &list)) > 0) {
-		for (size_t i = 0; i < count; i++) {
-			struct content_file *file = list[i].file;
-			const struct catalog_piece *p = &file->catalog->pieces[
-					file->content->first_piece + list[i].piece];
-
-			content_file_land(file, list[i].piece,
-					data + file->catalog->chunks[p->chunk].offset);
-			content_close(file);
-		}
-		free(list);
-	}
+	/* first who waits; the flight stays in the table while the neighbours land, so that
+	 * a reader of one of them joins it instead of asking again */
+	(void)land_interests(batch->store, f, false, data);
 	land_neighbours(batch->store, f->catalog, f->frame, data);
+	while (land_interests(batch->store, f, true, data))
+		continue;
 	return 0;
 }
 
@@ -171,7 +185,7 @@ static void batch_done(struct frame_request *rq, int error)
 	for (size_t i = 0; i < batch->flight_count; i++) {
 		struct flight *f = batch->flights[i];
 
-		while ((count = take_interests(&batch->store->flights, f, &list)) > 0) {
+		while ((count = take_interests(&batch->store->flights, f, true, &list)) > 0) {
 			for (size_t j = 0; j < count; j++) {
 				content_file_fail(list[j].file, list[j].piece,
 						error ? error : -EIO);
@@ -198,7 +212,7 @@ static bool extends(const struct batch *batch, const struct catalog *c, uint32_t
 }
 
 static struct batch *batch_new(struct content_store *store, const struct catalog *c,
-		uint32_t frame)
+		uint32_t frame, enum fetch_class class)
 {
 	struct batch *batch = mem_calloc(1, sizeof(*batch));
 
@@ -211,12 +225,44 @@ static struct batch *batch_new(struct content_store *store, const struct catalog
 			.pack = pack->digest,
 			.pack_bytes = pack->bytes,
 			.frames = &c->frames[frame],
-			.class = FETCH_DEMAND,
+			.class = class,
 			.deadline_ns = clock_mono_ns() + store->config.fetch_deadline_ns,
 			.deliver = deliver_frame,
 			.done = batch_done,
 	};
 	return batch;
+}
+
+/* Starts a flight in the newest batch, or in a new one that it begins. */
+static int start_flight(struct content_store *store, const struct catalog *c, uint32_t frame,
+		enum fetch_class class, struct batch **batches, struct flight **out)
+		REQUIRES(store->flights.lock)
+{
+	if (!extends(*batches, c, frame)) {
+		struct batch *batch = batch_new(store, c, frame, class);
+
+		if (!batch)
+			return -ENOMEM;
+		batch->next = *batches;
+		*batches = batch;
+	}
+	struct flight *f = mem_calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->catalog = c;
+	f->frame = frame;
+	f->is_in_table = true;
+	struct flight **bucket = bucket_of(&store->flights, c, frame);
+
+	f->next = *bucket;
+	*bucket = f;
+	struct batch *batch = *batches;
+
+	batch->flights[batch->flight_count++] = f;
+	batch->rq.frame_count = batch->flight_count;
+	*out = f;
+	return 0;
 }
 
 /* Puts one piece on the list of its frame's flight, starting the flight if there is none. */
@@ -226,37 +272,30 @@ static int join_flight(struct content_store *store, struct content_file *file, u
 	const struct catalog *c = file->catalog;
 	uint32_t frame = c->chunks[c->pieces[file->content->first_piece + piece].chunk].frame;
 	struct flight *f = find_flight(&store->flights, c, frame);
+	int r = 0;
 
-	if (!f) {
-		if (!extends(*batches, c, frame)) {
-			struct batch *batch = batch_new(store, c, frame);
-
-			if (!batch)
-				return -ENOMEM;
-			batch->next = *batches;
-			*batches = batch;
-		}
-		f = mem_calloc(1, sizeof(*f));
-		if (!f)
-			return -ENOMEM;
-		f->catalog = c;
-		f->frame = frame;
-		f->is_in_table = true;
-		struct flight **bucket = bucket_of(&store->flights, c, frame);
-
-		f->next = *bucket;
-		*bucket = f;
-		struct batch *batch = *batches;
-
-		batch->flights[batch->flight_count++] = f;
-		batch->rq.frame_count = batch->flight_count;
-	}
-	int r = mem_grow((void **)&f->interests, &f->interest_capacity, f->interest_count,
-			sizeof(*f->interests));
+	if (!f)
+		r = start_flight(store, c, frame, FETCH_DEMAND, batches, &f);
+	if (r == 0)
+		r = mem_grow((void **)&f->interests, &f->interest_capacity, f->interest_count,
+				sizeof(*f->interests));
 	if (r < 0)
 		return r;
 	f->interests[f->interest_count++] = (struct interest){.file = file, .piece = piece};
 	return 0;
+}
+
+static void send_batches(struct content_store *store, struct batch *batches)
+{
+	while (batches) {
+		struct batch *next = batches->next;
+
+		if (batches->flight_count)
+			source_fetch_frames(store->config.source, &batches->rq);
+		else
+			free(batches);
+		batches = next;
+	}
 }
 
 void flight_request(struct content_file *file, const uint32_t *pieces, size_t count)
@@ -280,13 +319,37 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 		content_file_fail(file, pieces[i], r);
 		content_close(file);
 	}
-	while (batches) {
-		struct batch *next = batches->next;
+	send_batches(store, batches);
+}
 
-		if (batches->flight_count)
-			source_fetch_frames(store->config.source, &batches->rq);
-		else
-			free(batches);
-		batches = next;
+/* Whether a frame's content seems to be here: its first chunk speaks for all. */
+static bool is_frame_local(struct content_store *store, const struct catalog *c, uint32_t frame)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+
+	if (f->chunk_count == 0)
+		return true;
+	const struct catalog_chunk *k = &c->chunks[f->first_chunk];
+	const struct catalog_content *content = &c->contents[k->content];
+
+	return object_store_has(store->config.objects, &content->digest, content->size, NULL) ||
+			content_has_piece(store, c, content, k->piece - content->first_piece);
+}
+
+void flight_request_ahead(struct content_store *store, const struct catalog *c, uint32_t first,
+		uint32_t count)
+{
+	struct batch *batches = NULL;
+
+	for (uint32_t frame = first; frame < first + count; frame++) {
+		struct flight *f;
+
+		if (is_frame_local(store, c, frame))
+			continue;
+		mutex_lock(&store->flights.lock);
+		if (!find_flight(&store->flights, c, frame))
+			(void)start_flight(store, c, frame, FETCH_READ_AHEAD, &batches, &f);
+		mutex_unlock(&store->flights.lock);
 	}
+	send_batches(store, batches);
 }

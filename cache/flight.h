@@ -30,3 +30,8 @@ void flight_table_release(struct flight_table *table);
  * ascending). Each piece is landed or failed, exactly once, from a worker thread or, when
  * memory is short, from here. No lock may be held. */
 void flight_request(struct content_file *file, const uint32_t *pieces, size_t count);
+
+/* Asks for frames that nobody waits for yet, but for those that are on their way or whose
+ * content is here. No lock may be held. */
+void flight_request_ahead(struct content_store *store, const struct catalog *c, uint32_t first,
+		uint32_t count);
