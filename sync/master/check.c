@@ -21,22 +21,21 @@ void check_report_release(struct check_report *report)
 
 void check_fault_add(struct check *c, const char *object, const char *fmt, ...)
 {
+	struct check_fault fault;
 	va_list args;
 
+	(void)snprintf(fault.object, sizeof(fault.object), "%s", object);
+	va_start(args, fmt);
+	(void)vsnprintf(fault.text, sizeof(fault.text), fmt, args);
+	va_end(args);
 	mutex_lock(&c->lock);
 	int r = mem_grow((void **)&c->report.faults, &c->fault_capacity,
 		c->report.fault_count, sizeof(*c->report.faults));
 
-	if (r == 0) {
-		struct check_fault *f = &c->report.faults[c->report.fault_count++];
-
-		(void)snprintf(f->object, sizeof(f->object), "%s", object);
-		va_start(args, fmt);
-		(void)vsnprintf(f->text, sizeof(f->text), fmt, args);
-		va_end(args);
-	} else if (!c->error) {
+	if (r == 0)
+		c->report.faults[c->report.fault_count++] = fault;
+	else if (!c->error)
 		c->error = r;
-	}
 	mutex_unlock(&c->lock);
 }
 
@@ -149,7 +148,7 @@ static void release(struct check *c)
 
 static int run(struct check *c, const char *key_path)
 {
-	struct catalog_graph *graph;
+	struct catalog_graph *graph = NULL;
 	int r = load_trust(c, key_path);
 
 	/* nothing else can be believed then: the fault is the report */

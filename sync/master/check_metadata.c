@@ -206,14 +206,17 @@ int check_catalogs(struct check *c, struct catalog_graph *graph)
 		pass.first += count;
 	}
 	c->report.catalogs = c->catalog_count;
-	if (c->pack_count)
-		qsort(c->packs, c->pack_count, sizeof(*c->packs), compare_packs);
-	for (size_t i = 0; i < c->pack_count; i++) {
-		struct checked_pack *last = kept ? &c->packs[kept - 1] : NULL;
+	struct checked_pack *packs = c->packs;
 
-		if (!last || !digest_equal(&last->digest, &c->packs[i].digest)) {
-			c->packs[kept++] = c->packs[i];
-		} else if (last->bytes != c->packs[i].bytes) {
+	if (!packs)
+		return 0;
+	qsort(packs, c->pack_count, sizeof(*packs), compare_packs);
+	for (size_t i = 0; i < c->pack_count; i++) {
+		struct checked_pack *last = kept ? &packs[kept - 1] : NULL;
+
+		if (!last || !digest_equal(&last->digest, &packs[i].digest)) {
+			packs[kept++] = packs[i];
+		} else if (last->bytes != packs[i].bytes) {
 			char object[DEPOT_OBJECT_SIZE];
 
 			depot_object_name("pack", &last->digest, object);

@@ -179,6 +179,8 @@ int packages_divide(
 	for (size_t i = p.count; i-- > 1;) {
 		struct package *up = p.list[i]->parent;
 
+		if (!up)
+			continue;
 		up->nested_count++;
 		if (up->height <= p.list[i]->height)
 			up->height = p.list[i]->height + 1;

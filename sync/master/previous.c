@@ -97,7 +97,8 @@ static int load(struct history *h, const struct catalog_ref *ref, struct previou
 			r = 0;
 	}
 	if (r == 0)
-		r = mem_grow((void **)&h->list, &h->capacity, h->count, sizeof(*h->list));
+		r = mem_grow((void **)&h->list, &h->capacity, h->count,
+			sizeof(struct previous *));
 	if (r < 0) {
 		previous_free(p);
 		return r;

@@ -90,15 +90,16 @@ static int db_error(struct scan_state *s) REQUIRES(s->lock)
 {
 	int code = sqlite3_errcode(s->db);
 
-	if (code == SQLITE_FULL)
-		return log_error_errno(-ENOSPC, "the publisher's state cannot grow: %s",
-			log_strerror(-ENOSPC));
 	if (code == SQLITE_NOMEM)
 		return -ENOMEM;
-	return log_error_errno(-EIO,
-		"the publisher's state failed: %s; .publisher/state.db may be removed, "
-		"the next publish then reads all files again",
+	if (code == SQLITE_FULL) {
+		log_error("the publisher's state cannot grow: %s", log_strerror(-ENOSPC));
+		return -ENOSPC;
+	}
+	log_error("the publisher's state failed: %s; .publisher/state.db may be removed, "
+		  "the next publish then reads all files again",
 		sqlite3_errmsg(s->db));
+	return -EIO;
 }
 
 static int take(struct scan_state *s, enum statement which, sqlite3_stmt **out)

@@ -16,10 +16,9 @@ int work_list_compare(
 
 		if (r < 0 && r != -ENOENT)
 			return r;
-		if (r == -ENOENT || !p->hash || known.hash != p->hash)
-			p->is_dirty = true;
-		else if (depot_has_object(depot, "catalog", &known.ref.digest,
-				 known.ref.stored_bytes) < 0)
+		if (r == -ENOENT || !p->hash || known.hash != p->hash ||
+			depot_has_object(depot, "catalog", &known.ref.digest,
+				known.ref.stored_bytes) < 0)
 			p->is_dirty = true;
 		if (p->is_dirty && p->parent)
 			p->parent->is_dirty = true;

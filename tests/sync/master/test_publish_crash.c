@@ -21,7 +21,8 @@ static void change_some(const struct bench *b, int round)
 
 		(void)snprintf(name, sizeof(name), "p%d/f%d", i % 5, i);
 		if (round == 0 || (i + round) % 7 == 0)
-			bench_fill(b, name, FILE_SIZE, (uint64_t)(i * 1000 + round));
+			bench_fill(
+				b, name, FILE_SIZE, (uint64_t)i * 1000 + (uint64_t)round);
 	}
 }
 
