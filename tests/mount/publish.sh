@@ -1,0 +1,122 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# publish: trees that change, disks that fill, publishers that meet or are killed. The depot is
+# as it was before, `check` finds nothing, and the next publish completes.
+. "${0%/*}/lib.sh"
+
+revisions() { "$DEPOTFS" log "$work/$1" --json | jq '.revisions | length'; }
+assert_clean()
+{
+	"$DEPOTFS" check "$work/$1" --deep >"$work/said" 2>&1 || fail "check: $(cat "$work/said")"
+}
+try_publish()
+{
+	local name=$1
+	shift
+	"$DEPOTFS" publish "$work/$name" "$work/tree" --key-dir "$work/$name.keys" --level 1 "$@"
+}
+
+step "a first revision"
+BIG_BYTES=12000000
+make_tree "$work/tree"
+publish depot "$work/tree" "${tree_packages[@]}"
+assert_equal revisions "$(revisions depot)" 1
+assert_clean depot
+
+step "a dry run writes nothing"
+printf 'more\n' >>tree/README
+find depot -type f -not -path '*/.publisher/*' | sort | xargs sha256sum >before
+try_publish depot --dry-run >said
+find depot -type f -not -path '*/.publisher/*' | sort | xargs sha256sum | diff before -
+publish depot "$work/tree"
+assert_equal revisions "$(revisions depot)" 2
+publish depot "$work/tree"
+assert_equal "revisions after a publish of nothing" "$(revisions depot)" 2
+
+step "a file that changes while it is read is named, and never published torn"
+changing=$work/tree/pkg/big/1.0/big.bin
+(
+	i=0
+	while :; do
+		printf '%08d' $((i++)) | dd of="$changing" bs=8 seek=$((i % 1000000)) conv=notrunc status=none
+	done
+) &
+changer=$!
+processes+=($changer)
+assert_exit 1 try_publish depot
+assert_says 'big\.bin'
+assert_equal revisions "$(revisions depot)" 2
+end_process $changer
+assert_clean depot
+publish depot "$work/tree"
+assert_equal revisions "$(revisions depot)" 3
+
+step "a file that vanishes, a file that cannot be read: the message names it"
+ln -s nowhere tree/dangling
+publish depot "$work/tree"
+
+step "a socket is left out with a warning"
+"$ODD" --socket "$work/sockets" 2>/dev/null
+publish sockets "$work/sockets"
+grep -i 'warning' publish.out | grep -q socket || fail "no warning: $(tail -n 5 publish.out)"
+
+step "two publishers exclude each other"
+random_file tree/new.bin 20000000
+try_publish depot >first.out 2>&1 &
+first=$!
+processes+=($first)
+has_begun() { ! is_running $first || find depot/publisher depot/tmp -newer before -type f -size +0 | grep -q .; }
+wait_for 20 has_begun
+kill -STOP $first
+second=0
+timeout 20 "$DEPOTFS" publish "$work/depot" "$work/tree" --key-dir "$work/depot.keys" >said 2>&1 || second=$?
+kill -CONT $first
+wait $first || fail "the first publisher: $(cat first.out)"
+if [ $second -ne 1 ]; then
+	fail "the second publisher ends with $second: $(cat said)"
+fi
+assert_has said "$first|another|in use" "the second publisher"
+assert_clean depot
+
+step "a full disk"
+mkdir disk
+mount -t tmpfs -o size=12m tmpfs disk
+random_file small/a.bin 3000000
+"$DEPOTFS" init "$work/disk/depot" --name full --key-dir "$work/full.keys" >/dev/null
+"$DEPOTFS" publish "$work/disk/depot" "$work/small" --key-dir "$work/full.keys" >/dev/null 2>&1
+before_full=$(revisions disk/depot)
+assert_exit 1 "$DEPOTFS" publish "$work/disk/depot" "$work/tree" --key-dir "$work/full.keys"
+assert_says 'full|[Nn]o space'
+assert_equal revisions "$(revisions disk/depot)" "$before_full"
+assert_clean disk/depot
+mount -o remount,size=200m disk
+"$DEPOTFS" publish "$work/disk/depot" "$work/tree" --key-dir "$work/full.keys" >said 2>&1 ||
+	fail "with room again: $(cat said)"
+assert_clean disk/depot
+
+step "killed at twenty moments"
+killed=0
+for i in {1..20}; do
+	random_file "tree/round-$i/a.bin" 2500000
+	cp -r tree/pkg/small "tree/round-$i/"
+	was=$(revisions depot)
+	try_publish depot >killed.out 2>&1 &
+	victim=$!
+	sleep 0.$(printf '%03d' $((RANDOM % 350)))
+	kill -KILL $victim 2>/dev/null || true
+	status=0
+	wait $victim 2>/dev/null || status=$?
+	[ $status -ne 137 ] || killed=$((killed + 1))
+	now=$(revisions depot)
+	[ "$now" -eq "$was" ] || [ "$now" -eq $((was + 1)) ] || fail "from $was revisions to $now"
+	"$DEPOTFS" check "$work/depot" >said 2>&1 || fail "after kill $i: $(cat said)"
+done
+say "        $killed of 20 were killed before their end"
+[ $killed -ge 5 ] || fail "only $killed of 20 were killed"
+publish depot "$work/tree"
+assert_clean depot
+
+step "what came of it reads like the tree"
+mount_depot mnt "file://$work/depot"
+assert_same "$work/tree" "$work/mnt"
+unmount mnt
