@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#define PROGRAM "depotfs: " /* not in the log's own file */
+
 static atomic_int max_level = LOG_INFO;
 static atomic_int log_fd = -1;
 static atomic_bool to_stderr = true;
@@ -62,7 +64,7 @@ static void print_args(enum log_level level, const char *fmt, va_list args)
 	char stamp[40];
 	int fd = atomic_load(&log_fd);
 
-	int head = snprintf(line, sizeof(line), "%s", words[level]);
+	int head = snprintf(line, sizeof(line), PROGRAM "%s", words[level]);
 	int n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, args);
 
 	if (n < 0)
@@ -75,10 +77,8 @@ static void print_args(enum log_level level, const char *fmt, va_list args)
 		mutex_unlock(&last_lock);
 	}
 	line[len++] = '\n';
-	if (atomic_load(&to_stderr)) {
-		write_line(STDERR_FILENO, "depotfs: ", 9);
+	if (atomic_load(&to_stderr))
 		write_line(STDERR_FILENO, line, len);
-	}
 	if (fd >= 0) {
 		struct timespec now;
 		struct tm tm;
@@ -86,11 +86,12 @@ static void print_args(enum log_level level, const char *fmt, va_list args)
 		clock_gettime(CLOCK_REALTIME, &now);
 		gmtime_r(&now.tv_sec, &tm);
 		size_t s = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ ", &tm);
+		size_t skip = strlen(PROGRAM);
 		char whole[sizeof(stamp) + sizeof(line)];
 
 		memcpy(whole, stamp, s);
-		memcpy(whole + s, line, len);
-		write_line(fd, whole, s + len);
+		memcpy(whole + s, line + skip, len - skip);
+		write_line(fd, whole, s + len - skip);
 	}
 }
 

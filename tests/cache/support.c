@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/support.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/io.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PATIENCE (20 * NS_PER_SEC)
+
+void scratch_make(struct scratch *s)
+{
+	(void)snprintf(s->path, sizeof(s->path), "/tmp/depotfs-cache-XXXXXX");
+	assert_non_null(mkdtemp(s->path));
+	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(s->fd >= 0);
+}
+
+static int remove_one(
+	const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st;
+	(void)type;
+	(void)where;
+	return remove(path);
+}
+
+void scratch_remove(struct scratch *s)
+{
+	close(s->fd);
+	assert_int_equal(nftw(s->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+void scratch_write(
+	const struct scratch *s, const char *path, const void *data, size_t len)
+{
+	int fd = openat(s->fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_write(fd, data, len), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+bool scratch_has(const struct scratch *s, const char *path)
+{
+	return faccessat(s->fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+void scratch_set_mtime(const struct scratch *s, const char *path, int64_t mtime_ns)
+{
+	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
+		{.tv_sec = mtime_ns / NS_PER_SEC, .tv_nsec = mtime_ns % NS_PER_SEC}};
+
+	assert_int_equal(utimensat(s->fd, path, t, 0), 0);
+}
+
+unsigned int scratch_count(const struct scratch *s, const char *path)
+{
+	int fd = openat(s->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned int count = 0;
+
+	assert_true(fd >= 0);
+	DIR *dir = fdopendir(fd);
+
+	assert_non_null(dir);
+	for (const struct dirent *d; (d = readdir(dir));)
+		count += strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
+	closedir(dir);
+	return count;
+}
+
+static void note_wake(struct waiter *waiter, int error)
+{
+	struct test_waiter *w = (struct test_waiter *)waiter;
+
+	mutex_lock(&w->lock);
+	w->wakes++;
+	w->error = error;
+	condition_broadcast(&w->changed);
+	mutex_unlock(&w->lock);
+}
+
+void test_waiter_init(struct test_waiter *w)
+{
+	*w = (struct test_waiter){.waiter.wake = note_wake};
+	mutex_init(&w->lock);
+	condition_init(&w->changed);
+}
+
+void test_waiter_release(struct test_waiter *w)
+{
+	condition_release(&w->changed);
+	mutex_release(&w->lock);
+}
+
+int test_waiter_wait(struct test_waiter *w)
+{
+	int64_t deadline_ns = clock_mono_ns() + PATIENCE;
+	int r = 0;
+
+	mutex_lock(&w->lock);
+	while (!w->wakes && r == 0)
+		r = condition_wait_until(&w->changed, &w->lock, deadline_ns);
+	unsigned int wakes = w->wakes;
+	int error = w->error;
+
+	mutex_unlock(&w->lock);
+	assert_true(wakes > 0);
+	return error;
+}
+
+unsigned int test_waiter_wakes(struct test_waiter *w)
+{
+	mutex_lock(&w->lock);
+	unsigned int wakes = w->wakes;
+
+	mutex_unlock(&w->lock);
+	return wakes;
+}
+
+unsigned int open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
