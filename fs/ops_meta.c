@@ -13,7 +13,6 @@ int session_errno(int r)
 {
 	switch (-r) {
 	case ENOMEM:
-	case ENOENT:
 	case ENOTDIR:
 	case EISDIR:
 	case ESTALE:
