@@ -6,6 +6,9 @@
 
 #include <errno.h>
 
+/* How long a read that has waited in vain fails without waiting again. */
+#define LATE_NS NS_PER_SEC
+
 struct parked {
 	struct waiter waiter; /* first: what wakes gives back the whole */
 	struct session *session;
@@ -172,6 +175,35 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 	return r < 0 ? r : -EAGAIN;
 }
 
+static void note_late_locked(struct parked_list *list, const struct parked_args *args,
+		int64_t now_ns) REQUIRES(list->lock)
+{
+	if (!args->size)
+		return;
+	list->late[list->next_late] = (struct parked_late){.ino = args->ino,
+			.size = args->size,
+			.offset = args->offset,
+			.until_ns = now_ns + LATE_NS};
+	list->next_late = (list->next_late + 1) % PARKED_LATE_MAX;
+}
+
+/* Whether another request has just waited in vain for some of what this one wants. */
+static bool is_late(struct parked_list *list, const struct parked_args *args, int64_t now_ns)
+{
+	bool found = false;
+
+	mutex_lock(&list->lock);
+	for (size_t i = 0; i < PARKED_LATE_MAX && !found; i++) {
+		const struct parked_late *late = &list->late[i];
+
+		found = late->until_ns > now_ns && late->ino == args->ino &&
+				args->offset < late->offset + (off_t)late->size &&
+				late->offset < args->offset + (off_t)args->size;
+	}
+	mutex_unlock(&list->lock);
+	return found;
+}
+
 void parked_start(struct session *session, struct fuse_req *req, const struct parked_op *op,
 		struct parked_args *args)
 {
@@ -183,7 +215,9 @@ void parked_start(struct session *session, struct fuse_req *req, const struct pa
 		int64_t now_ns = clock_mono_ns();
 
 		if (!args->deadline_ns)
-			args->deadline_ns = now_ns + args->timeout_ns;
+			args->deadline_ns = is_late(&session->parked, args, now_ns)
+							    ? now_ns
+							    : now_ns + args->timeout_ns;
 		r = now_ns < args->deadline_ns ? park(session, req, op, args) : -ETIMEDOUT;
 		if (r == 0)
 			return;
@@ -206,6 +240,8 @@ static int64_t fail_overdue(struct parked_list *list, bool everything) REQUIRES(
 			struct fuse_req *req = p->req;
 
 			unlink_locked(list, p);
+			if (!everything)
+				note_late_locked(list, &p->args, now_ns);
 			/* `p` may go as soon as the lock does */
 			mutex_unlock(&list->lock);
 			fuse_reply_err(req, everything ? ENOTCONN : EIO);

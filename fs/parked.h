@@ -42,6 +42,18 @@ struct parked_op {
 	int (*wait)(struct session *session, const struct parked_args *args, struct waiter *w);
 };
 
+/* What a READ did not get in time. The kernel asks again for each page that its read-ahead was
+ * refused, and so do all who wait for the same page, one after the other: they have waited
+ * already. */
+struct parked_late {
+	uint64_t ino;
+	size_t size;
+	off_t offset;
+	int64_t until_ns;
+};
+
+#define PARKED_LATE_MAX 64
+
 struct parked_list {
 	struct mutex lock;
 	struct condition changed;
@@ -49,6 +61,8 @@ struct parked_list {
 	struct parked *last;  /* lock */
 	uint64_t next_id;     /* lock */
 	bool is_ending;	      /* lock */
+	struct parked_late late[PARKED_LATE_MAX]; /* lock; a ring */
+	size_t next_late;			  /* lock */
 	bool has_thread;
 	pthread_t thread; /* fails what has waited too long */
 };
