@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 #define FSTYPE "fuse.depotfs"
 
@@ -50,11 +51,19 @@ static int check_empty(const char *path)
 	return 0;
 }
 
+/* Attributes may still come from the kernel's memory when the daemon is gone; these cannot. */
+static bool is_dead(const char *path)
+{
+	struct statfs st;
+
+	return statfs(path, &st) < 0 && errno == ENOTCONN && is_ours(path);
+}
+
 int mountpoint_prepare(const char *path)
 {
 	struct stat st;
 
-	if (stat(path, &st) < 0 && errno == ENOTCONN && is_ours(path)) {
+	if (is_dead(path)) {
 		log_warn("taking away the dead mount on %s", path);
 		if (umount2(path, MNT_DETACH) < 0)
 			return log_error_errno(-errno,
