@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -100,6 +101,9 @@ static int read_error(const struct entry_reader *r, const struct tree_dir *dir,
 		(int)path.len, (const char *)path.data, log_strerror(error));
 }
 
+/* openat2() is missing before Linux 5.6 and under some sandboxes: asked once. */
+static atomic_bool has_no_openat2;
+
 /* From the top, one name at a time: any length of path, no symlink followed. */
 static int open_by_steps(const struct tree *tree, const char *path, size_t len)
 {
@@ -138,7 +142,7 @@ static int open_dir_path(const struct tree *tree, struct tree_dir *dir)
 		return r;
 	if (path.len == 1)
 		return open_by_steps(tree, "", 0);
-	if (path.len < PATH_MAX) {
+	if (path.len < PATH_MAX && !atomic_load(&has_no_openat2)) {
 		struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
 			.resolve = RESOLVE_NO_SYMLINKS};
 		long fd = syscall(SYS_openat2, tree->fd, path.data, &how, sizeof(how));
@@ -147,6 +151,7 @@ static int open_dir_path(const struct tree *tree, struct tree_dir *dir)
 			return (int)fd;
 		if (errno != ENOSYS && errno != EPERM)
 			return -errno;
+		atomic_store(&has_no_openat2, true);
 	}
 	return open_by_steps(tree, (const char *)path.data, path.len - 1);
 }

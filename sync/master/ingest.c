@@ -3,11 +3,11 @@
  * The items are divided into batches of about 8 MiB. Worker threads take batches in order,
  * read them, and collect new chunks into frames; the calling thread appends the batches'
  * frames to the packs in the batches' order. A frame is compressed by the thread that filled
- * it, unless another one has nothing to do: so one huge file keeps all threads busy, too.
+ * it, unless another one has nothing else to do: so one huge file keeps all threads busy, too.
  *
  * Frames hold their buffers; their number bounds the memory. A worker whose batch is not the
  * one being written waits for a free frame (and compresses meanwhile); the worker of the batch
- * being written never waits, so there is always progress.
+ * being written waits only for frames of its own to be written, so there is always progress.
  */
 #include "sync/master/ingest.h"
 
@@ -62,6 +62,7 @@ struct ingest {
 	size_t frame_count;
 	struct frame *free_frames;
 	struct frame *to_encode;
+	size_t queued; /* frames in to_encode */
 	int error;
 	struct ingest_result result;
 };
@@ -106,6 +107,7 @@ static void encode_one_locked(struct ingest *in) REQUIRES(in->lock)
 	struct frame *f = in->to_encode;
 
 	in->to_encode = f->next_to_encode;
+	in->queued--;
 	mutex_unlock(&in->lock);
 	int r = encode(in, f);
 
@@ -126,7 +128,10 @@ static int acquire_frame(struct worker *w, struct frame **out)
 	for (;;) {
 		r = in->error ? -ECANCELED : 0;
 		f = in->free_frames;
-		if (r < 0 || f || in->frame_count < FRAMES_MAX || in->head == w->batch)
+		if (r < 0 || f || in->frame_count < FRAMES_MAX)
+			break;
+		/* nothing of it left to write: only new frames make progress */
+		if (in->head == w->batch && !in->batches[w->batch].frames)
 			break;
 		if (in->to_encode) {
 			encode_one_locked(in);
@@ -174,13 +179,15 @@ static int seal_frame(struct worker *w)
 	mutex_lock(&in->lock);
 	*b->frames_end = f;
 	b->frames_end = &f->next_in_batch;
-	is_given_away = in->idle > 0;
+	is_given_away = in->idle > 0 || (in->next_batch >= in->batch_count &&
+						in->queued < in->o->threads);
 	if (is_given_away) {
 		struct frame **end = &in->to_encode;
 
 		while (*end)
 			end = &(*end)->next_to_encode;
 		*end = f;
+		in->queued++;
 		condition_broadcast(&in->wake);
 	}
 	mutex_unlock(&in->lock);
