@@ -264,7 +264,7 @@ start_daemon()
 {
 	local name=$1 url=$2 options
 	shift 2
-	mkdir -p "$work/$name"
+	is_mounted "$work/$name" || mkdir -p "$work/$name"
 	options=key=$key,cache=$work/$name.cache,log=$work/$name.log
 	options+=$(printf ',%s' "$@")
 	# shellcheck disable=SC2086 # WRAPPER is a command with its options
@@ -289,7 +289,7 @@ mount_depot()
 }
 
 # A mount answers that did not answer before (a dead one may be below).
-is_live() { is_mounted "$work/$1" && stat "$work/$1/." >/dev/null 2>&1; }
+is_live() { is_mounted "$work/$1" && stat -f "$work/$1" >/dev/null 2>&1; }
 
 # expect_errors NAME PATTERN: log lines of a mount that this test provokes.
 expect_errors() { expected_errors[$1]=$2; }

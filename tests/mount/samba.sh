@@ -61,6 +61,7 @@ publish depot "$work/tree"
 mount_depot export/mirror "$bad_url" allow_other timeout=8
 find export/mirror >/dev/null
 stalled=()
+stalled_from=$(now_ms)
 for _ in {1..4}; do
 	smb -c "get mirror\\pkg\\late\\1.0\\late.bin /dev/null" >"$work/stalled.out" 2>&1 &
 	stalled+=($!)
@@ -76,6 +77,8 @@ is_running "${stalled[0]}" || fail "nobody was waiting: $(cat stalled.out)"
 for pid in "${stalled[@]}"; do
 	wait "$pid" || true
 done
+# each asks for several parts at once, and all of them for the same
+assert_less "ms until the stalled clients are told" $(($(now_ms) - stalled_from)) 12000
 assert_has stalled.out 'NT_STATUS_(IO_DEVICE_ERROR|IO_TIMEOUT)' 'the stalled client'
 unmount export/mirror
 
