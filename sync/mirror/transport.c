@@ -337,11 +337,6 @@ static int prepare(struct transport *transport, const struct transport_config *c
 		(long)CONNECTIONS_PER_HOST);
 	(void)curl_multi_setopt(
 		transport->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
-	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
-		r = run_init(&transport->runs[i]);
-		if (r < 0)
-			return r;
-	}
 	return 0;
 }
 

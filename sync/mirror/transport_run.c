@@ -211,12 +211,6 @@ static int on_host_key(CURL *easy, const struct curl_khkey *known,
 	return CURLKHSTAT_REJECT;
 }
 
-int run_init(struct run *run)
-{
-	run->easy = curl_easy_init();
-	return run->easy ? 0 : -ENOMEM;
-}
-
 void run_release(struct run *run)
 {
 	if (run->easy)
@@ -296,17 +290,19 @@ static CURLcode set_request(struct run *run)
 int run_start(struct run *run, struct transfer *t, const struct run_options *options,
 	int64_t now_ns)
 {
-	CURL *easy = run->easy;
-
+	/* a new handle each time: libcurl 7.88 leaves one that ended an HTTP/2 stream in the
+	 * middle with a buffer that it then refuses to set up again */
+	run_release(run);
 	*run = (struct run){
-		.easy = easy,
+		.easy = curl_easy_init(),
 		.transfer = t,
 		.is_http = strncasecmp(t->url, "http", 4) == 0,
 		.start_ns = now_ns,
 		.mark_ns = now_ns,
 		.timeout_ms = t->timeout_ms ? t->timeout_ms : options->timeout_ms,
 	};
-	curl_easy_reset(easy);
+	if (!run->easy)
+		return -ENOMEM;
 	CURLcode c = set_common(run, options);
 
 	if (strncasecmp(t->url, "sftp://", 7) == 0)

@@ -22,7 +22,7 @@ struct run_options {
 };
 
 struct run {
-	CURL *easy;		   /* kept from transfer to transfer */
+	CURL *easy;		   /* of the running or the last transfer */
 	struct transfer *transfer; /* NULL: free */
 
 	bool is_http;
@@ -48,8 +48,7 @@ struct run {
 	char curl_error[CURL_ERROR_SIZE];
 };
 
-/* Makes the easy handle. Returns 0 or -ENOMEM. */
-int run_init(struct run *run) WARN_UNUSED;
+/* Lets go of the handle of the last transfer. */
 void run_release(struct run *run);
 
 /* Sets the handle up for `t`. Returns 0 or -ENOMEM / -EINVAL. */
