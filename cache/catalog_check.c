@@ -166,15 +166,19 @@ static const char *check_directory(const struct catalog *c, uint32_t i)
 static const char *check_entry(const struct catalog *c, const struct counts *k, uint32_t i)
 {
 	const struct catalog_entry *e = &c->entries[i];
+	const struct catalog_entry *first = &c->entries[e->link > i ? i : e->link];
 
 	if (e->mtime_nsec >= 1000000000 || e->ino == 0 || e->size > INT64_MAX)
 		return "an entry has impossible attributes";
 	if (e->xattrs > c->xattr_count)
 		return "an entry's attributes lie outside of it";
-	if (e->link > i || c->entries[e->link].link != e->link ||
-			(e->link != i && (c->entries[e->link].ino != e->ino ||
-							 S_ISDIR(e->mode))))
+	/* all names of a file share the node of the first, which must not be a directory's */
+	if (e->link > i || first->link != e->link ||
+			(e->link != i && (S_ISDIR(e->mode) || first->ino != e->ino ||
+							 (first->mode ^ e->mode) & S_IFMT)))
 		return "a hard link leads nowhere";
+	if (catalog_entry_is_nested(e) && !S_ISDIR(e->mode))
+		return "a nested catalog does not belong to its directory";
 	switch (e->mode & S_IFMT) {
 	case S_IFDIR:
 		return check_directory(c, i);
@@ -226,6 +230,11 @@ static const char *check_content(const struct catalog *c, uint32_t i)
 	if (!in_range(content->first_piece, content->piece_count, c->piece_count) ||
 			content->size == 0 || content->size > INT64_MAX)
 		return "a content's chunks lie outside of it";
+	/* one after the other: shared ranges would make this check take for ever */
+	if (i && (content->first_piece < content[-1].first_piece ||
+				 content->first_piece - content[-1].first_piece <
+						 content[-1].piece_count))
+		return "two contents share their chunks' places";
 	for (uint32_t j = 0; j < content->piece_count; j++) {
 		const struct catalog_piece *p = &c->pieces[content->first_piece + j];
 
@@ -250,6 +259,9 @@ static const char *check_chunk(const struct catalog *c, uint32_t i)
 		return "a frame lies outside of it";
 	if (k->length == 0 || !in_range(k->offset, k->length, c->frames[k->frame].raw_bytes))
 		return "a chunk lies outside of its frame";
+	/* what is not on the list is not verified when its frame arrives */
+	if (i - c->frames[k->frame].first_chunk >= c->frames[k->frame].chunk_count)
+		return "a chunk is missing in its frame's list";
 	if (k->content >= c->content_count)
 		return "a chunk belongs to no content";
 	const struct catalog_content *owner = &c->contents[k->content];
@@ -301,6 +313,9 @@ static const char *check_xattrs(const struct catalog *c, const struct counts *k,
 
 	if (!in_range(set->offset, set->length, k->n[CATALOG_XATTR_DATA]))
 		return "attributes lie outside of it";
+	if (i && (set->offset < set[-1].offset ||
+				 set->offset - set[-1].offset < set[-1].length))
+		return "attributes overlap";
 	while (at < set->length) {
 		uint16_t name_len;
 		uint32_t value_len;
