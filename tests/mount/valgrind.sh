@@ -7,7 +7,7 @@ need valgrind
 [ -z "$DEPOTFS_SANITIZE" ] || skip "valgrind and a sanitizer do not go together"
 
 memcheck=(valgrind --quiet --error-exitcode=97 --leak-check=full --track-fds=no
-	--errors-for-leak-kinds=definite,possible "--log-file=$sanitizer_log.%p")
+	--errors-for-leak-kinds=definite,possible "--log-file=$work/memcheck.%p")
 real=$DEPOTFS
 cat >depotfs <<-END
 	#!/bin/sh
@@ -15,6 +15,12 @@ cat >depotfs <<-END
 END
 chmod 755 depotfs
 DEPOTFS=$work/depotfs
+
+# Errors; what valgrind has to say about itself (calls newer than it is) begins differently.
+check_memory()
+{
+	! grep -hs '^==' memcheck.* || fail "valgrind"
+}
 
 step "publishing"
 BIG_BYTES=3000000
@@ -24,7 +30,7 @@ printf 'more\n' >>tree/README
 publish depot "$work/tree"
 "$DEPOTFS" log "$work/depot" >/dev/null
 "$DEPOTFS" check "$work/depot" --deep >/dev/null
-check_sanitizer || fail "publishing"
+check_memory
 
 step "mounting, reading, status"
 start_nginx "$work/depot"
@@ -42,3 +48,4 @@ expect_errors mnt 'cannot fetch|no source answers|cannot read|vanished|missing'
 mount_depot mnt "$http_url" timeout=3
 cat "$work/mnt/README" >/dev/null 2>&1 || true
 unmount mnt
+check_memory
