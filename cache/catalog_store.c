@@ -5,13 +5,16 @@
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
 #define CATALOG_DIR   "catalog"
+#define TMP_PREFIX	  "tmp-"
 #define CATALOG_PATH_SIZE (DIGEST_HEX_SIZE + 3)
 
 struct catalog_store {
@@ -19,6 +22,22 @@ struct catalog_store {
 	unsigned int session;
 	atomic_uint landing_number;
 };
+
+/* What a landing that was killed left behind. */
+static void sweep(const struct catalog_store *store)
+{
+	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		cleanup_close(&fd);
+		return;
+	}
+	for (const struct dirent *d; (d = readdir(dir));)
+		if (strncmp(d->d_name, TMP_PREFIX, strlen(TMP_PREFIX)) == 0)
+			(void)unlinkat(store->dirfd, d->d_name, 0);
+	closedir(dir);
+}
 
 int catalog_store_open(int cache_dirfd, struct catalog_store **out)
 {
@@ -33,6 +52,7 @@ int catalog_store_open(int cache_dirfd, struct catalog_store **out)
 	store->dirfd = openat(cache_dirfd, CATALOG_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dirfd < 0)
 		return -errno;
+	sweep(store);
 	*out = TAKE_PTR(store);
 	return 0;
 }
@@ -85,6 +105,14 @@ int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref
 	return r;
 }
 
+bool catalog_store_has(struct catalog_store *store, const struct digest *digest)
+{
+	char path[CATALOG_PATH_SIZE];
+
+	path_of(digest, path);
+	return faccessat(store->dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Writes the file under a temporary name and leaves it open in *out_fd. */
 static int write_file(struct catalog_store *store, const struct catalog_ref *ref,
 		const uint8_t *data, int *out_fd)
@@ -93,7 +121,7 @@ static int write_file(struct catalog_store *store, const struct catalog_ref *ref
 	char tmp[40];
 
 	path_of(&ref->digest, path);
-	(void)snprintf(tmp, sizeof(tmp), "tmp-%u-%u", store->session,
+	(void)snprintf(tmp, sizeof(tmp), TMP_PREFIX "%u-%u", store->session,
 			atomic_fetch_add(&store->landing_number, 1));
 	AUTO_CLOSE int fd = openat(store->dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 

@@ -7,6 +7,8 @@
 
 #include "cache/catalog.h"
 
+#include <stdbool.h>
+
 struct catalog_store;
 
 int catalog_store_open(int cache_dirfd, struct catalog_store **out) WARN_UNUSED;
@@ -21,3 +23,6 @@ int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref
  * else 0 or -errno. Any thread. */
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
 		const uint8_t *data, struct catalog **out) WARN_UNUSED;
+
+/* Whether the catalog's file is here, sound or not. Any thread. */
+bool catalog_store_has(struct catalog_store *store, const struct digest *digest);

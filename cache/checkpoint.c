@@ -16,11 +16,15 @@
 #define BOOT_ID_FILE	"/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_LENGTH	36
 
+/* The kernel stamps files with the time of its last tick, of which there are 100 a second or
+ * more: what this session lands first may look as much older than its start. */
+#define TICK_NS (10 * NS_PER_MS)
+
 struct checkpoint {
 	int dirfd;
 	char boot_id[BOOT_ID_LENGTH + 1];
 	_Atomic int64_t horizon_ns; /* what was written up to here is durable */
-	int64_t started_ns; /* what is newer was landed by this session */
+	int64_t started_ns; /* what lies between this and now was landed by this session */
 };
 
 static void read_boot_id(char out[BOOT_ID_LENGTH + 1])
@@ -41,7 +45,7 @@ int checkpoint_open(int cache_dirfd, struct checkpoint **out)
 	if (!c)
 		return -ENOMEM;
 	c->dirfd = cache_dirfd;
-	c->started_ns = clock_real_ns();
+	c->started_ns = clock_real_ns() - TICK_NS;
 	read_boot_id(c->boot_id);
 	int r = io_read_file(cache_dirfd, CHECKPOINT_FILE, &text);
 
@@ -69,12 +73,13 @@ void checkpoint_free(struct checkpoint *c)
 
 bool checkpoint_is_doubtful(const struct checkpoint *c, int64_t mtime_ns)
 {
-	return mtime_ns > c->horizon_ns && mtime_ns < c->started_ns;
+	return mtime_ns > c->horizon_ns && !checkpoint_is_new(c, mtime_ns);
 }
 
+/* What comes from the future was landed when the clock was another: not by this session. */
 bool checkpoint_is_new(const struct checkpoint *c, int64_t mtime_ns)
 {
-	return mtime_ns >= c->started_ns;
+	return mtime_ns >= c->started_ns && mtime_ns <= clock_real_ns();
 }
 
 void checkpoint_settle(struct checkpoint *c)

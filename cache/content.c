@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/content.h"
 
+#include "cache/base/clock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/content_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,6 +17,35 @@
 /* A read covers few pieces: a request of the kernel is at most 1 MiB, a piece seldom below
  * 16 KiB. More are asked for in several rounds. */
 #define PIECES_PER_READ 128
+
+/* What a crash left in doubt cannot be verified piece by piece later, when nothing is in doubt
+ * any more: it goes, and is fetched again. */
+static int remove_doubtful(struct content_store *store)
+{
+	int fd = openat(store->partial_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int r = 0;
+
+	if (!dir) {
+		r = -errno;
+		cleanup_close(&fd);
+		return r;
+	}
+	for (const struct dirent *d; r == 0 && (d = readdir(dir));) {
+		struct stat st;
+
+		if (fstatat(store->partial_dirfd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+				!S_ISREG(st.st_mode))
+			continue;
+		int64_t mtime_ns = st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
+
+		if (checkpoint_is_doubtful(store->config.checkpoint, mtime_ns) &&
+				unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
+			r = -errno;
+	}
+	closedir(dir);
+	return r;
+}
 
 int content_store_new(const struct content_config *config, struct content_store **out)
 {
@@ -29,6 +60,12 @@ int content_store_new(const struct content_config *config, struct content_store 
 	if (store->partial_dirfd < 0)
 		return -errno;
 	store->config = *config;
+	int r = remove_doubtful(store);
+
+	if (r < 0) {
+		close(store->partial_dirfd);
+		return r;
+	}
 	mutex_init(&store->lock);
 	flight_table_init(&store->flights);
 	ahead_init(&store->ahead);
@@ -289,8 +326,9 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 		return -EHOSTUNREACH;
 	if (!w)
 		return -EAGAIN;
-	/* a neighbour's frame may have brought it since it was opened */
-	if (content_is_single(file->catalog, file->content)) {
+	/* a neighbour's frame may have brought it since it was opened (who waits already is
+	 * woken by that frame, so it is left to finish) */
+	if (!file->waiters && content_is_single(file->catalog, file->content)) {
 		int fd = object_store_get(file->store->config.objects, &file->content->digest,
 				file->content->size);
 
@@ -365,7 +403,8 @@ void content_state(struct content_store *store, const struct catalog *catalog,
 		const struct catalog_content *content, struct content_info *out)
 {
 	*out = (struct content_info){.state = CONTENT_CACHED};
-	if (!content)
+	/* an empty file, or one single hole: nothing to fetch */
+	if (!content || content->piece_count == 0)
 		return;
 	out->chunks = content->piece_count;
 	if (object_store_has(store->config.objects, &content->digest, content->size,

@@ -154,6 +154,15 @@ static struct waiter *take_waiters(struct content_file *file, uint32_t piece, bo
 	return taken;
 }
 
+/* A complete content serves everybody, whichever piece they counted on. */
+static struct waiter *take_all(struct content_file *file) REQUIRES(file->lock)
+{
+	struct waiter *all = file->waiters;
+
+	file->waiters = NULL;
+	return all;
+}
+
 void content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data)
 {
 	const struct catalog_piece *p =
@@ -174,17 +183,23 @@ void content_file_land(struct content_file *file, uint32_t piece, const uint8_t 
 		}
 		served = take_waiters(file, piece, error != 0);
 	}
+	if (!served && atomic_load(&file->object_fd) >= 0)
+		served = take_all(file);
 	mutex_unlock(&file->lock);
 	waiter_wake_all(served, error);
 }
 
 void content_file_fail(struct content_file *file, uint32_t piece, int error)
 {
-	struct waiter *failed = NULL;
+	struct waiter *taken = NULL;
 
 	mutex_lock(&file->lock);
-	if (atomic_load(&file->object_fd) < 0 && !has_piece(file, piece))
-		failed = take_waiters(file, piece, true);
+	if (atomic_load(&file->object_fd) >= 0) {
+		taken = take_all(file);
+		error = 0;
+	} else if (!has_piece(file, piece)) {
+		taken = take_waiters(file, piece, true);
+	}
 	mutex_unlock(&file->lock);
-	waiter_wake_all(failed, error);
+	waiter_wake_all(taken, error);
 }

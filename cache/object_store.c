@@ -233,62 +233,69 @@ uint64_t object_store_used(struct object_store *store)
 	return atomic_load(&store->used_bytes);
 }
 
-static void scan_entry(struct object_store *store, int dirfd, const char *name)
+/* False if it is in doubt and could not be verified. */
+static bool scan_entry(struct object_store *store, int dirfd, const char *name)
 {
 	struct digest digest;
 	struct stat st;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
+		return errno == ENOENT;
 	if (strncmp(name, TMP_PREFIX, strlen(TMP_PREFIX)) == 0) {
 		char mine[TMP_NAME_SIZE];
 		int n = snprintf(mine, sizeof(mine), TMP_PREFIX "%u-", store->session);
 
 		if (strncmp(name, mine, (size_t)n) != 0)
 			(void)unlinkat(dirfd, name, 0);
-		return;
+		return true;
 	}
 	if (digest_from_hex(name, &digest) < 0 || name[DIGEST_HEX_SIZE - 1] != '\0')
-		return;
+		return true;
 	/* landed while this scan ran: counted then */
 	if (checkpoint_is_new(store->checkpoint, stat_mtime_ns(&st)))
-		return;
-	if (checkpoint_is_doubtful(store->checkpoint, stat_mtime_ns(&st))) {
-		atomic_fetch_add(&store->used_bytes, (uint64_t)st.st_size);
-		int fd = object_store_get(store, &digest, (uint64_t)st.st_size);
-
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
+		return true;
 	atomic_fetch_add(&store->used_bytes, (uint64_t)st.st_size);
+	if (!checkpoint_is_doubtful(store->checkpoint, stat_mtime_ns(&st)))
+		return true;
+	int fd = object_store_get(store, &digest, (uint64_t)st.st_size);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -ENOENT;
+}
+
+/* One of objects/<aa>; false if something in it could not be verified. */
+static bool scan_dir(struct object_store *store, const char *name, const _Atomic bool *stop)
+{
+	bool is_sure = true;
+	int fd = openat(store->dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT;
+	DIR *dir = fdopendir(fd);
+
+	if (!dir) {
+		close(fd);
+		return false;
+	}
+	for (const struct dirent *d; !atomic_load(stop) && (d = readdir(dir));)
+		if (d->d_name[0] != '.' && !scan_entry(store, dirfd(dir), d->d_name))
+			is_sure = false;
+	closedir(dir);
+	return is_sure;
 }
 
 void object_store_scan(struct object_store *store, const _Atomic bool *stop)
 {
-	for (unsigned int i = 0; i < FANOUT; i++) {
+	bool is_sure = true;
+
+	for (unsigned int i = 0; i < FANOUT && !atomic_load(stop); i++) {
 		char name[4];
 
 		(void)snprintf(name, sizeof(name), "%02x", i);
-		int fd = openat(store->dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (fd < 0)
-			continue;
-		DIR *dir = fdopendir(fd);
-
-		if (!dir) {
-			close(fd);
-			continue;
-		}
-		for (const struct dirent *d; (d = readdir(dir));) {
-			if (atomic_load(stop))
-				break;
-			if (d->d_name[0] != '.')
-				scan_entry(store, dirfd(dir), d->d_name);
-		}
-		closedir(dir);
-		if (atomic_load(stop))
-			return;
+		if (!scan_dir(store, name, stop))
+			is_sure = false;
 	}
-	checkpoint_settle(store->checkpoint);
+	if (is_sure && !atomic_load(stop))
+		checkpoint_settle(store->checkpoint);
 }

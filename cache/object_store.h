@@ -45,5 +45,5 @@ int object_store_adopt(struct object_store *store, const struct digest *digest, 
 uint64_t object_store_used(struct object_store *store);
 
 /* Counts what is here, removes what an interrupted landing left, and verifies what is in
- * doubt; settles the checkpoint when it got through. Stops early when *stop becomes true. */
+ * doubt; settles the checkpoint when it got through all of it. Stops early when *stop becomes true. */
 void object_store_scan(struct object_store *store, const _Atomic bool *stop);

@@ -5,6 +5,7 @@
 #include "cache/base/io.h"
 #include "cache/base/memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -64,6 +65,11 @@ static int write_record(struct partial *p, uint64_t layout)
 	return r < 0 ? r : io_pwrite(p->fd, &record, sizeof(record), (off_t)p->record_at);
 }
 
+static int64_t stat_mtime_ns(const struct stat *st)
+{
+	return st->st_mtim.tv_sec * NS_PER_SEC + st->st_mtim.tv_nsec;
+}
+
 /* -EBADMSG when the file is not a partial of this content. */
 static int read_record(struct partial *p, uint64_t layout, const struct checkpoint *checkpoint)
 {
@@ -72,8 +78,7 @@ static int read_record(struct partial *p, uint64_t layout, const struct checkpoi
 
 	if (fstat(p->fd, &st) < 0)
 		return -errno;
-	if (checkpoint_is_doubtful(checkpoint,
-			    st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec))
+	if (checkpoint_is_doubtful(checkpoint, stat_mtime_ns(&st)))
 		return -EBADMSG;
 	int r = io_pread_exact(p->fd, &record, sizeof(record), (off_t)p->record_at);
 
@@ -144,6 +149,26 @@ int partial_open(int dirfd, const struct checkpoint *checkpoint, const struct ca
 	}
 	*out = p;
 	return 0;
+}
+
+void partial_sweep(int dirfd, const struct checkpoint *checkpoint)
+{
+	struct stat st;
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (const struct dirent *d; (d = readdir(dir));) {
+		if (d->d_name[0] == '.' || fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (checkpoint_is_doubtful(checkpoint, stat_mtime_ns(&st)))
+			(void)unlinkat(fd, d->d_name, 0);
+	}
+	closedir(dir);
 }
 
 void partial_free(struct partial *p)

@@ -13,6 +13,9 @@
 #define SLOT_PAGE_SIZE 1024
 #define SLOT_PAGES     4096 /* four million packages */
 
+/* Catalogs fetched ahead of a walk: enough to fill a long line with small files. */
+#define WALK_WINDOW_MAX 128
+
 /* The place of one catalog. Made when its directory is first seen, kept as long as the view. */
 struct slot {
 	struct view *view;
@@ -25,6 +28,12 @@ struct slot {
 
 	bool is_fetching;	/* view.lock */
 	struct waiter *waiters; /* view.lock */
+
+	atomic_bool was_entered;
+	/* a walk through this catalog's nested ones (by their number in it); view.lock */
+	uint32_t walk_at;
+	uint32_t walk_end; /* those below are asked for */
+	uint32_t walk_window;
 };
 
 struct view {
@@ -134,8 +143,8 @@ static void catalog_done(struct catalog_request *rq, int error)
 	waiter_wake_all(waiting, error);
 }
 
-/* Queues `w` and starts the fetch unless one is under way. */
-static int slot_fetch(struct slot *slot, struct waiter *w)
+/* Queues `w`, if somebody waits, and starts the fetch unless one is under way. */
+static int slot_fetch(struct slot *slot, struct waiter *w, enum fetch_class class)
 {
 	struct view *view = slot->view;
 
@@ -148,7 +157,7 @@ static int slot_fetch(struct slot *slot, struct waiter *w)
 	fetch->slot = slot;
 	fetch->rq = (struct catalog_request){
 			.ref = slot->ref,
-			.class = FETCH_DEMAND,
+			.class = class,
 			.deadline_ns = clock_mono_ns() + view->config.fetch_deadline_ns,
 			.deliver = deliver_catalog,
 			.done = catalog_done,
@@ -163,8 +172,10 @@ static int slot_fetch(struct slot *slot, struct waiter *w)
 	bool is_first = !slot->is_fetching;
 
 	slot->is_fetching = true;
-	w->next = slot->waiters;
-	slot->waiters = w;
+	if (w) {
+		w->next = slot->waiters;
+		slot->waiters = w;
+	}
 	mutex_unlock(&view->lock);
 	if (is_first)
 		source_fetch_catalog(view->config.source, &fetch->rq);
@@ -190,7 +201,7 @@ static int slot_catalog(struct slot *slot, struct waiter *w, const struct catalo
 		int r = slot_load(slot);
 
 		if (r == -ENOENT)
-			r = w ? slot_fetch(slot, w) : -EAGAIN;
+			r = w ? slot_fetch(slot, w, FETCH_DEMAND) : -EAGAIN;
 		if (r < 0)
 			return r;
 		catalog = atomic_load_explicit(&slot->catalog, memory_order_acquire);
@@ -316,27 +327,6 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out)
 	return 0;
 }
 
-int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
-		struct waiter *w)
-{
-	if (!S_ISDIR(node->entry->mode))
-		return -ENOTDIR;
-	if (!catalog_entry_is_nested(node->entry)) {
-		*out = (struct view_dir){.catalog = node->catalog,
-				.index = node->index,
-				.slot = node->slot};
-		return 0;
-	}
-	const struct catalog *catalog;
-	int r = slot_catalog(slot_at(view, node->slot), w, &catalog);
-
-	if (r < 0)
-		return r;
-	*out = (struct view_dir){
-			.catalog = catalog, .index = CATALOG_ROOT, .slot = node->slot};
-	return 0;
-}
-
 /* The slot of the nested catalog on entry `index`, made when first seen. */
 static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t index,
 		uint32_t *out)
@@ -367,6 +357,85 @@ static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t i
 	}
 	*out = number;
 	return r;
+}
+
+/* Notes that nested catalog `nth` of `parent` is entered and says which ones a walk in order
+ * will enter next: [*out_first, the result). */
+static uint32_t walk_next(struct view *view, struct slot *parent, uint32_t nth, uint32_t total,
+		uint32_t *out_first)
+{
+	uint32_t end = 0;
+
+	mutex_lock(&view->lock);
+	if (nth >= parent->walk_at && nth <= parent->walk_end) {
+		uint32_t window = parent->walk_window ? parent->walk_window * 2 : 2;
+
+		/* more is asked for when half of the window is used up */
+		if (nth + parent->walk_window / 2 >= parent->walk_end) {
+			parent->walk_window = window < WALK_WINDOW_MAX ? window : WALK_WINDOW_MAX;
+			*out_first = parent->walk_end > nth + 1 ? parent->walk_end : nth + 1;
+			end = total - nth - 1 < parent->walk_window
+					? total
+					: nth + 1 + parent->walk_window;
+			parent->walk_end = end;
+		}
+	} else {
+		parent->walk_window = 0;
+		parent->walk_end = nth + 1;
+	}
+	parent->walk_at = nth;
+	mutex_unlock(&view->lock);
+	return end;
+}
+
+/* A directory walk (find, du, a backup) enters one package after the other: their catalogs are
+ * fetched ahead, so that a thousand packages are not a thousand round trips. */
+static void walk_ahead(struct view *view, struct slot *slot)
+{
+	struct slot *parent = slot_at(view, slot->parent);
+	const struct catalog *c = atomic_load_explicit(&parent->catalog, memory_order_acquire);
+	struct view_dir dir = {.catalog = c, .slot = parent->number};
+	uint32_t first = 0;
+	uint32_t end = walk_next(view, parent, c->entries[slot->entry].first, c->nested_count,
+			&first);
+
+	for (uint32_t i = first; i < end; i++) {
+		uint32_t number;
+
+		if (catalog_store_has(view->config.catalogs, &c->nested[i].digest) ||
+				nested_slot(view, &dir, c->nested[i].entry, &number) < 0)
+			continue;
+		struct slot *next = slot_at(view, number);
+
+		if (!atomic_load(&next->catalog))
+			(void)slot_fetch(next, NULL, FETCH_READ_AHEAD);
+	}
+}
+
+int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
+		struct waiter *w)
+{
+	if (!S_ISDIR(node->entry->mode))
+		return -ENOTDIR;
+	if (!catalog_entry_is_nested(node->entry)) {
+		*out = (struct view_dir){.catalog = node->catalog,
+				.index = node->index,
+				.slot = node->slot};
+		return 0;
+	}
+	struct slot *slot = slot_at(view, node->slot);
+	const struct catalog *catalog;
+
+	if (w || atomic_load(&slot->catalog))
+		if (!atomic_exchange(&slot->was_entered, true) && view->config.source)
+			walk_ahead(view, slot);
+	int r = slot_catalog(slot, w, &catalog);
+
+	if (r < 0)
+		return r;
+	*out = (struct view_dir){
+			.catalog = catalog, .index = CATALOG_ROOT, .slot = node->slot};
+	return 0;
 }
 
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,

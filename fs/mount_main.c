@@ -7,6 +7,7 @@
 
 #include "cache/base/cli.h"
 #include "cache/base/clock.h"
+#include "cache/base/durable.h"
 #include "cache/base/file_lock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
@@ -71,6 +72,10 @@ static int open_cache_dir(struct mirror *m)
 		return log_error_errno(m->cache_lock,
 				"cannot write to the cache directory %s: %s", path,
 				log_strerror(m->cache_lock));
+	r = durable_sweep(m->cache_dirfd);
+	if (r < 0)
+		return log_error_errno(r, "cannot tidy the cache directory %s: %s", path,
+				log_strerror(r));
 	return 0;
 }
 

@@ -3,14 +3,18 @@
 
 #include "cache/base/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TMP_SUFFIX_LENGTH 12 /* ".tmp" and the digits of durable_write()'s names */
 
 /* Flushes the directory that holds `name` (which may contain slashes). */
 static int sync_parent(int dirfd, const char *name)
@@ -61,5 +65,33 @@ int durable_write(int dirfd, const char *name, const void *data, size_t len, mod
 		r = durable_adopt(fd, dirfd, tmp, dirfd, name);
 	if (r < 0)
 		(void)unlinkat(dirfd, tmp, 0);
+	return r;
+}
+
+static bool is_leftover(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > TMP_SUFFIX_LENGTH &&
+			strncmp(name + len - TMP_SUFFIX_LENGTH, ".tmp", 4) == 0 &&
+			strspn(name + len - 8, "0123456789abcdef") == 8;
+}
+
+int durable_sweep(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int r = 0;
+
+	if (!dir) {
+		r = -errno;
+		cleanup_close(&fd);
+		return r;
+	}
+	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
+		if (is_leftover(d->d_name) && unlinkat(dirfd, d->d_name, 0) < 0 &&
+				errno != ENOENT)
+			r = -errno;
+	closedir(dir);
 	return r;
 }

@@ -23,3 +23,7 @@ int durable_write(int dirfd, const char *name, const void *data, size_t len,
  * dirfd/name. The caller closes `fd`. Returns 0 or -errno. */
 int durable_adopt(int fd, int from_dirfd, const char *from_name, int dirfd,
 		const char *name) WARN_UNUSED;
+
+/* Removes what writers that were killed left in this directory: names that end in ".tmp" and
+ * eight digits. Only while nobody else writes there. Returns 0 or -errno. */
+int durable_sweep(int dirfd) WARN_UNUSED;
