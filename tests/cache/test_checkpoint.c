@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/support.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/io.h"
+#include "cache/checkpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NOW	   (INT64_C(1700000000) * NS_PER_SEC)
+#define OLD	   (NOW - NS_PER_SEC)
+#define OTHER_BOOT "00000000-1111-2222-3333-444444444444"
+
+static struct scratch scratch;
+
+static int make(void **state)
+{
+	(void)state;
+	scratch_make(&scratch);
+	clock_fake(NOW);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	(void)state;
+	clock_fake(0);
+	scratch_remove(&scratch);
+	return 0;
+}
+
+static struct checkpoint *start(int64_t now_ns)
+{
+	struct checkpoint *c;
+
+	clock_fake(now_ns);
+	assert_int_equal(checkpoint_open(scratch.fd, &c), 0);
+	return c;
+}
+
+/* What another boot of this machine left. */
+static void write_other_boot(int64_t horizon_ns)
+{
+	char text[128];
+	int n = snprintf(text, sizeof(text), "%s %" PRId64 "\n", OTHER_BOOT, horizon_ns);
+
+	scratch_write(&scratch, "checkpoint", text, (size_t)n);
+}
+
+static void an_empty_cache_trusts_nothing_old(void **state)
+{
+	struct checkpoint *c = start(NOW);
+
+	(void)state;
+	assert_true(checkpoint_is_doubtful(c, OLD));
+	assert_true(checkpoint_is_doubtful(c, 1));
+	checkpoint_free(c);
+}
+
+static void what_this_session_lands_is_trusted(void **state)
+{
+	struct checkpoint *c = start(NOW);
+
+	(void)state;
+	clock_fake(NOW + 100 * NS_PER_SEC);
+	assert_false(checkpoint_is_doubtful(c, NOW));
+	assert_false(checkpoint_is_doubtful(c, NOW + 50 * NS_PER_SEC));
+	assert_true(checkpoint_is_new(c, NOW + 50 * NS_PER_SEC));
+	assert_false(checkpoint_is_new(c, OLD));
+	checkpoint_free(c);
+}
+
+static void after_a_kill_everything_is_trusted(void **state)
+{
+	struct checkpoint *c = start(NOW);
+
+	(void)state;
+	checkpoint_settle(c);
+	assert_int_equal(checkpoint_write(c), 0);
+	/* killed: no more is written; the machine stayed up */
+	checkpoint_free(c);
+	c = start(NOW + 1000 * NS_PER_SEC);
+	assert_false(checkpoint_is_doubtful(c, NOW + 500 * NS_PER_SEC));
+	assert_false(checkpoint_is_doubtful(c, 1));
+	checkpoint_free(c);
+}
+
+static void after_another_boot_what_landed_behind_the_horizon_is_in_doubt(void **state)
+{
+	int64_t horizon_ns = NOW - 100 * NS_PER_SEC;
+
+	(void)state;
+	write_other_boot(horizon_ns);
+	struct checkpoint *c = start(NOW);
+
+	assert_false(checkpoint_is_doubtful(c, horizon_ns));
+	assert_true(checkpoint_is_doubtful(c, horizon_ns + 1));
+	assert_true(checkpoint_is_doubtful(c, OLD));
+	checkpoint_free(c);
+}
+
+static void a_horizon_from_the_future_says_nothing(void **state)
+{
+	(void)state;
+	write_other_boot(NOW + 1);
+	struct checkpoint *c = start(NOW);
+
+	assert_true(checkpoint_is_doubtful(c, OLD));
+	assert_true(checkpoint_is_doubtful(c, 1));
+	checkpoint_free(c);
+}
+
+/* A machine without a clock of its own starts in 1970 after a crash: what it finds is younger
+ * than the session and was not landed by it. */
+static void a_file_from_the_future_is_in_doubt_after_a_crash(void **state)
+{
+	(void)state;
+	write_other_boot(NOW);
+	struct checkpoint *c = start(1000 * NS_PER_SEC);
+
+	assert_true(checkpoint_is_doubtful(c, NOW + NS_PER_SEC));
+	assert_false(checkpoint_is_new(c, NOW + NS_PER_SEC));
+	checkpoint_free(c);
+}
+
+static void while_anything_is_in_doubt_no_checkpoint_is_written(void **state)
+{
+	AUTO_BUFFER struct buffer before = BUFFER_INIT(256);
+	AUTO_BUFFER struct buffer after = BUFFER_INIT(256);
+
+	(void)state;
+	write_other_boot(NOW - 100);
+	struct checkpoint *c = start(NOW);
+
+	assert_int_equal(io_read_file(scratch.fd, "checkpoint", &before), 0);
+	assert_int_equal(checkpoint_write(c), 0);
+	assert_int_equal(io_read_file(scratch.fd, "checkpoint", &after), 0);
+	assert_int_equal(before.len, after.len);
+	assert_memory_equal(before.data, after.data, before.len);
+	checkpoint_settle(c);
+	assert_int_equal(checkpoint_write(c), 0);
+	checkpoint_free(c);
+	c = start(NOW + 1);
+	assert_false(checkpoint_is_doubtful(c, OLD));
+	checkpoint_free(c);
+}
+
+static void an_unreadable_record_trusts_nothing(void **state)
+{
+	static const char *const texts[] = {
+		"", "nonsense", OTHER_BOOT, OTHER_BOOT " x\n", "- 9223372036854775807\n"};
+	char longest[300];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		scratch_write(&scratch, "checkpoint", texts[i], strlen(texts[i]));
+		struct checkpoint *c = start(NOW);
+
+		assert_true(checkpoint_is_doubtful(c, OLD));
+		checkpoint_free(c);
+	}
+	memset(longest, '1', sizeof(longest));
+	scratch_write(&scratch, "checkpoint", longest, sizeof(longest));
+	struct checkpoint *c = start(NOW);
+
+	assert_true(checkpoint_is_doubtful(c, OLD));
+	checkpoint_free(c);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+	const struct CMUnitTest tests[] = {
+		T(an_empty_cache_trusts_nothing_old),
+		T(what_this_session_lands_is_trusted),
+		T(after_a_kill_everything_is_trusted),
+		T(after_another_boot_what_landed_behind_the_horizon_is_in_doubt),
+		T(a_horizon_from_the_future_says_nothing),
+		T(a_file_from_the_future_is_in_doubt_after_a_crash),
+		T(while_anything_is_in_doubt_no_checkpoint_is_written),
+		T(an_unreadable_record_trusts_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
