@@ -59,7 +59,6 @@ int content_store_new(const struct content_config *config, struct content_store 
 			config->cache_dirfd, PARTIAL_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->partial_dirfd < 0)
 		return -errno;
-	partial_sweep(store->partial_dirfd, config->checkpoint);
 	store->config = *config;
 	int r = remove_doubtful(store);
 

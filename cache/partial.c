@@ -5,7 +5,6 @@
 #include "cache/base/io.h"
 #include "cache/base/memory.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -149,26 +148,6 @@ int partial_open(int dirfd, const struct checkpoint *checkpoint, const struct ca
 	}
 	*out = p;
 	return 0;
-}
-
-void partial_sweep(int dirfd, const struct checkpoint *checkpoint)
-{
-	struct stat st;
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	for (const struct dirent *d; (d = readdir(dir));) {
-		if (d->d_name[0] == '.' || fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (checkpoint_is_doubtful(checkpoint, stat_mtime_ns(&st)))
-			(void)unlinkat(fd, d->d_name, 0);
-	}
-	closedir(dir);
 }
 
 void partial_free(struct partial *p)

@@ -33,10 +33,6 @@ int partial_open(int dirfd, const struct checkpoint *checkpoint, const struct ca
 		struct partial **out) WARN_UNUSED;
 void partial_free(struct partial *p);
 
-/* Removes those in `dirfd` that are in doubt after a crash; before any is opened. What stays
- * may be trusted when the checkpoint is settled. */
-void partial_sweep(int dirfd, const struct checkpoint *checkpoint);
-
 /* Holds the landed bytes at their offsets, and beyond the content's size the record. Borrowed. */
 int partial_fd(const struct partial *p);
 

@@ -205,24 +205,6 @@ static void a_complete_one_becomes_an_object(void **state)
 	object_store_free(store);
 }
 
-static void after_a_crash_those_in_doubt_are_swept_and_the_others_kept(void **state)
-{
-	char kept[DIGEST_HEX_SIZE];
-	struct partial *p;
-
-	(void)state;
-	assert_int_equal(open_as(PARTIAL_CREATE, &p), 0);
-	land(p, 0);
-	partial_free(p);
-	memcpy(kept, name, sizeof(kept));
-	kept[0] = kept[0] == '0' ? '1' : '0';
-	scratch_write(&scratch, kept, "x", 1);
-	scratch_set_mtime(&scratch, name, YESTERDAY);
-	partial_sweep(scratch.fd, checkpoint);
-	assert_false(scratch_has(&scratch, name));
-	assert_true(scratch_has(&scratch, kept));
-}
-
 static void without_memory_it_fails_and_leaks_nothing(void **state)
 {
 	struct partial *p;
@@ -247,7 +229,6 @@ int main(void)
 		T(one_in_doubt_is_removed),
 		T(a_probe_changes_nothing),
 		T(a_complete_one_becomes_an_object),
-		T(after_a_crash_those_in_doubt_are_swept_and_the_others_kept),
 		T(without_memory_it_fails_and_leaks_nothing),
 	};
 
