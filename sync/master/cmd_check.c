@@ -37,8 +37,8 @@ static void print_text(const char *depot, const struct check_report *r, bool is_
 	if (r->orphans)
 		printf("  note: %" PRIu64 " objects (%" PRIu64
 		       " bytes) belong to no revision: an "
-		       "interrupted publish left them; they do no harm, and a "
-		       "later publish uses what it can of them\n",
+		       "interrupted publish left them; they do no "
+		       "harm\n",
 			r->orphans, r->orphan_bytes);
 }
 
