@@ -39,6 +39,7 @@ struct slot {
 struct view {
 	struct view_config config;
 	_Atomic(struct slot **) pages[SLOT_PAGES];
+	struct slot *root;
 	struct mutex lock;
 	uint32_t slot_count; /* lock */
 };
@@ -259,18 +260,17 @@ static int load_root(struct view *view, struct slot *root)
 int view_open(const struct view_config *config, struct view **out)
 {
 	struct view *view = mem_calloc(1, sizeof(*view));
-	struct slot *root;
 
 	if (!view)
 		return -ENOMEM;
 	view->config = *config;
 	mutex_init(&view->lock);
 	mutex_lock(&view->lock);
-	int r = slot_new(view, &config->root, 0, CATALOG_ROOT, &root);
+	int r = slot_new(view, &config->root, 0, CATALOG_ROOT, &view->root);
 
 	mutex_unlock(&view->lock);
 	if (r == 0)
-		r = load_root(view, root);
+		r = load_root(view, view->root);
 	if (r < 0) {
 		view_free(view);
 		return r;
@@ -491,5 +491,5 @@ uint64_t view_revision(const struct view *view, const struct view_node *node)
 
 const struct catalog *view_root_catalog(const struct view *view)
 {
-	return atomic_load(&slot_at(view, 0)->catalog);
+	return atomic_load(&view->root->catalog);
 }
