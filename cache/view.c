@@ -20,7 +20,7 @@
 struct slot {
 	struct view *view;
 	uint32_t number;
-	uint32_t parent; /* slot of the catalog that names this one */
+	struct slot *parent; /* of the catalog that names this one; NULL for the root's */
 	uint32_t entry;	 /* its directory there */
 	struct catalog_ref ref;
 	_Atomic(struct catalog *) catalog; /* NULL until it was entered */
@@ -61,7 +61,7 @@ static struct slot *slot_at(const struct view *view, uint32_t number)
 	return __atomic_load_n(&page[number % SLOT_PAGE_SIZE], __ATOMIC_ACQUIRE);
 }
 
-static int slot_new(struct view *view, const struct catalog_ref *ref, uint32_t parent,
+static int slot_new(struct view *view, const struct catalog_ref *ref, struct slot *parent,
 		uint32_t entry, struct slot **out) REQUIRES(view->lock)
 {
 	uint32_t number = view->slot_count;
@@ -266,7 +266,7 @@ int view_open(const struct view_config *config, struct view **out)
 	view->config = *config;
 	mutex_init(&view->lock);
 	mutex_lock(&view->lock);
-	int r = slot_new(view, &config->root, 0, CATALOG_ROOT, &view->root);
+	int r = slot_new(view, &config->root, NULL, CATALOG_ROOT, &view->root);
 
 	mutex_unlock(&view->lock);
 	if (r == 0)
@@ -312,7 +312,7 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out)
 		return -ESTALE;
 	/* a package's directory stands in the catalog above */
 	bool is_top = index == CATALOG_ROOT && number != 0;
-	const struct slot *holder = is_top ? slot_at(view, slot->parent) : slot;
+	const struct slot *holder = is_top ? slot->parent : slot;
 	uint32_t at = is_top ? slot->entry : index;
 	const struct catalog *catalog =
 			atomic_load_explicit(&holder->catalog, memory_order_acquire);
@@ -346,7 +346,7 @@ static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t i
 		mutex_lock(&view->lock);
 		number = atomic_load(&parent->children[nth]);
 		if (number == 0) {
-			r = slot_new(view, &ref, dir->slot, index, &slot);
+			r = slot_new(view, &ref, parent, index, &slot);
 			if (r == 0) {
 				number = slot->number;
 				atomic_store_explicit(&parent->children[nth], number,
@@ -392,7 +392,7 @@ static uint32_t walk_next(struct view *view, struct slot *parent, uint32_t nth, 
  * fetched ahead, so that a thousand packages are not a thousand round trips. */
 static void walk_ahead(struct view *view, struct slot *slot)
 {
-	struct slot *parent = slot_at(view, slot->parent);
+	struct slot *parent = slot->parent;
 	const struct catalog *c = atomic_load_explicit(&parent->catalog, memory_order_acquire);
 	struct view_dir dir = {.catalog = c, .slot = parent->number};
 	uint32_t first = 0;
@@ -470,7 +470,7 @@ int view_parent(struct view *view, const struct view_node *node, struct view_nod
 		return 0;
 	}
 	if (catalog_entry_is_nested(e))
-		slot = slot_at(view, slot)->parent;
+		slot = slot_at(view, slot)->parent->number;
 	return view_resolve(view, node_id(slot, e->parent), out);
 }
 
