@@ -319,6 +319,9 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out)
 
 	if (!catalog || at >= catalog->entry_count)
 		return -ESTALE;
+	/* and has no other number: a forged NFS handle must not enter the wrong slot by it */
+	if (!is_top && catalog_entry_is_nested(catalog_entry(catalog, at)))
+		return -ESTALE;
 	*out = (struct view_node){.catalog = catalog,
 			.entry = catalog_entry(catalog, at),
 			.index = at,
@@ -441,12 +444,14 @@ int view_enter(struct view *view, const struct view_node *node, struct view_dir 
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 		struct view_node *out)
 {
-	const struct catalog_entry *e = catalog_entry(dir->catalog, index);
+	/* whichever name of a file asks: one node, and so one entry */
+	uint32_t at = catalog_entry(dir->catalog, index)->link;
+	const struct catalog_entry *e = catalog_entry(dir->catalog, at);
 	uint32_t slot = dir->slot;
-	uint64_t id = node_id(slot, e->link);
+	uint64_t id = node_id(slot, at);
 
 	if (catalog_entry_is_nested(e)) {
-		int r = nested_slot(view, dir, index, &slot);
+		int r = nested_slot(view, dir, at, &slot);
 
 		if (r < 0)
 			return r;
@@ -454,7 +459,7 @@ int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 	}
 	*out = (struct view_node){.catalog = dir->catalog,
 			.entry = e,
-			.index = index,
+			.index = at,
 			.slot = slot,
 			.id = id};
 	return 0;
