@@ -9,8 +9,9 @@
 
 #define WARN_EVERY_NS (60 * NS_PER_SEC)
 
-/* Pieces kept in memory for one open file when the disk takes none: several reads' worth. */
-#define LOOSE_MAX 64
+/* Pieces kept in memory for one open file when the disk takes none: several reads' worth. Fewer
+ * than one read covers (66 of 16 KiB in 1 MiB) would drive each other out for ever. */
+#define LOOSE_MAX 256
 
 bool content_is_single(const struct catalog *c, const struct catalog_content *content)
 {
