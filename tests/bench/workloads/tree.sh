@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# tree: all packages read cold over 40 ms and 100 Mbit/s: time and bytes.
+# shellcheck shell=bash disable=SC2154
+
+time_tree_depotfs()
+{
+	forget
+	mount_depot "$whole_name"
+	settle
+	: >"$request_log"
+	read_files "$mnt" --threads 16
+	must_equal "$wanted"
+	sleep 0.2
+	tree_bytes=$(request_bytes)
+	tree_requests=$(request_count)
+	umount_depot
+}
+
+time_tree_tar()
+{
+	rm -rf "$dir/out"
+	mkdir -p "$dir/out"
+	settle
+	seconds bounded bash -c "set -o pipefail; curl -sS '$url/trees/$whole_name-9.tar.zst' |
+		zstd -dc | tar -x -C '$dir/out'"
+	rm -rf "$dir/out"
+}
+
+workload_tree()
+{
+	need_whole_tree
+	whole_name=whole${quick:+-quick}
+	need_archive "$whole" "$whole_name" 9
+	need_archive "$whole" "$whole_name" 3
+	need_depot "$whole_name" "$whole" "${package_globs[@]}"
+	serve
+	read_files "$whole"
+	wanted=$digest
+	link 40 100
+	begin_line "$files files of packages ($((bytes / 1000000)) MB) read cold, 40 ms, 100 Mbit/s, 16 readers" \
+		"mount with an empty cache, then reader read --threads 16 MNT; curl URL/packages.tar.zst | zstd -dc | tar -x"
+	pairs time_tree_depotfs time_tree_tar
+	say "  requests: $tree_requests"
+	end_line 'curl, zstd -9, tar' at_most 1.0
+
+	local archive
+	archive=$(stat -c %s "$trees/$whole_name-3.tar.zst")
+	begin_line "the same, bytes on the wire" "the sum of \$bytes_sent in nginx's log; tar -c | zstd -3 | wc -c"
+	# 125 MB where tar.zst took 209 MB
+	ratio=$(calculate "$tree_bytes / $archive")
+	write_line "$((tree_bytes / 1000)) kB" "$((archive / 1000)) kB (tar, zstd -3)" \
+		"$(awk -v v="$ratio" 'BEGIN { printf "%.2f", v }')" '≤ 0.6' "$(verdict "$ratio" at_most 0.6)"
+}
