@@ -108,10 +108,7 @@ static void names_may_hold_any_bytes(void **state)
 static void folded_lookup_finds_a_name_in_any_case(void **state)
 {
 	static const char *const names[] = {"README.md", "Straße", "makefile", "Makefile",
-		"ÄPFEL", "src",
-		"b\xff"
-		"B",
-		"zz"};
+		"ÄPFEL", "src", "b\377B", "zz"};
 	struct catalog_builder *b = builder_new("");
 
 	(void)state;
@@ -123,10 +120,7 @@ static void folded_lookup_finds_a_name_in_any_case(void **state)
 	assert_string_equal(folded_name(c, "STRAßE"), "Straße");
 	assert_string_equal(folded_name(c, "STRASSE"), "");
 	assert_string_equal(folded_name(c, "äpfel"), "ÄPFEL");
-	assert_string_equal(folded_name(c, "B\xff"
-					   "b"),
-		"b\xff"
-		"B");
+	assert_string_equal(folded_name(c, "B\377b"), "b\377B");
 	assert_string_equal(folded_name(c, "SRC"), "src");
 	assert_string_equal(folded_name(c, "ZZ"), "zz");
 	assert_string_equal(folded_name(c, "zzz"), "");
