@@ -101,8 +101,8 @@ static int set_option(struct mount_options *o, char *option)
 					 "master");
 		return -EINVAL;
 	}
-	if (value && strcmp(option, "timeout") == 0)
-		return set_timeout(o, value);
+	if (strcmp(option, "timeout") == 0)
+		return set_timeout(o, value ? value : "");
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (strcmp(texts[i].name, option) != 0)
 			continue;

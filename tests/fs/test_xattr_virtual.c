@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/support.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "fs/xattr_virtual.h"
+#include "tests/support/fake_source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static struct scratch scratch;
+static struct checkpoint *checkpoint;
+static struct object_store *objects;
+static struct catalog_store *catalogs;
+static struct content_store *contents;
+static struct view *view;
+static struct fake_source *fake;
+static struct built_catalog *nested;
+static struct built_catalog *root;
+static struct xattr_virtual_context context;
+
+/*
+ *	/dir/one     100 bytes
+ *	/dir/two     another name of it
+ *	/dir/three   50 bytes, in a frame of its own
+ *	/empty, /link, /hollow/
+ *	/pack/       nested
+ */
+static void build(void)
+{
+	struct catalog_builder *b = builder_new("pack");
+	uint8_t data[100];
+
+	builder_file(b, BUILDER_TOP, "inside", "inside", 6, 64);
+	nested = builder_finish(b);
+	b = builder_new("");
+	uint32_t dir = builder_dir(b, BUILDER_TOP, "dir");
+
+	built_fill(data, sizeof(data), 1);
+	builder_frame_bytes(b, 100);
+	uint32_t one = builder_file(b, dir, "one", data, 100, 100);
+
+	builder_link(b, dir, "two", one);
+	built_fill(data, sizeof(data), 2);
+	builder_file(b, dir, "three", data, 50, 25);
+	builder_file(b, BUILDER_TOP, "empty", "", 0, 1);
+	builder_symlink(b, BUILDER_TOP, "link", "dir");
+	builder_dir(b, BUILDER_TOP, "hollow");
+	builder_nested(b, BUILDER_TOP, "pack", nested);
+	root = builder_finish(b);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	scratch_make(&scratch);
+	build();
+	fake = fake_source_new();
+	fake_source_serve(fake, nested);
+	fake_source_serve(fake, root);
+	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
+	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
+	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
+	struct content_config content_config = {.cache_dirfd = scratch.fd,
+		.checkpoint = checkpoint,
+		.objects = objects,
+		.source = fake_source_of(fake),
+		.fetch_deadline_ns = NS_PER_SEC};
+	struct view_config view_config = {.catalogs = catalogs,
+		.source = fake_source_of(fake),
+		.root = root->ref,
+		.revision = 42,
+		.fetch_deadline_ns = NS_PER_SEC};
+
+	assert_int_equal(content_store_new(&content_config, &contents), 0);
+	assert_int_equal(view_open(&view_config, &view), 0);
+	context = (struct xattr_virtual_context){.view = view,
+		.contents = contents,
+		.objects = objects,
+		.source = fake_source_of(fake),
+		.channel = "stable"};
+	return 0;
+}
+
+static int drop(void **state)
+{
+	(void)state;
+	assert_true(fake_source_wait_idle(fake));
+	content_store_free(contents);
+	view_free(view);
+	catalog_store_free(catalogs);
+	object_store_free(objects);
+	checkpoint_free(checkpoint);
+	fake_source_free(fake);
+	built_free(root);
+	built_free(nested);
+	scratch_remove(&scratch);
+	return 0;
+}
+
+static struct view_node child(const struct view_node *node, const char *name)
+{
+	struct test_waiter w;
+	struct view_node out;
+	struct view_dir dir;
+
+	test_waiter_init(&w);
+	int r = view_enter(view, node, &dir, &w.waiter);
+
+	if (r == -EINPROGRESS) {
+		assert_int_equal(test_waiter_wait(&w), 0);
+		r = view_enter(view, node, &dir, NULL);
+	}
+	test_waiter_release(&w);
+	assert_int_equal(r, 0);
+	uint32_t i = catalog_lookup(dir.catalog, dir.index, name, strlen(name));
+
+	assert_int_not_equal(i, CATALOG_NO_ENTRY);
+	assert_int_equal(view_child(view, &dir, i, &out), 0);
+	return out;
+}
+
+static struct view_node top(void)
+{
+	struct view_node node;
+
+	assert_int_equal(view_resolve(view, VIEW_ROOT, &node), 0);
+	return node;
+}
+
+/* "dir/one" and the like. */
+static struct view_node at(const char *path)
+{
+	struct view_node node = top();
+	char copy[64];
+	char *rest = copy;
+
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	for (char *name; (name = strsep(&rest, "/"));)
+		if (*name)
+			node = child(&node, name);
+	return node;
+}
+
+static void fetch(const char *path, uint64_t offset)
+{
+	struct view_node node = at(path);
+	struct content_file *file;
+	struct content_span span;
+	struct test_waiter w;
+
+	assert_int_equal(content_open(contents, node.catalog,
+				 catalog_content_of(node.catalog, node.entry), &file),
+		0);
+	test_waiter_init(&w);
+	if (content_read(file, offset, 1, &span, &w.waiter) == -EINPROGRESS)
+		assert_int_equal(test_waiter_wait(&w), 0);
+	content_span_release(&span);
+	test_waiter_release(&w);
+	content_close(file);
+	assert_true(fake_source_wait_idle(fake));
+}
+
+static void expect(const char *path, const char *name, const char *value)
+{
+	AUTO_BUFFER struct buffer out = BUFFER_INIT(XATTR_VIRTUAL_MAX);
+	struct view_node node = at(path);
+	int r = xattr_virtual_get(&context, &node, name, &out);
+
+	if (!value) {
+		assert_int_equal(r, -ENODATA);
+		return;
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(buffer_add_zero(&out, 1), 0);
+	assert_string_equal((const char *)out.data, value);
+}
+
+static void a_files_state_follows_what_is_fetched(void **state)
+{
+	(void)state;
+	expect("dir/one", "state", "remote");
+	expect("dir/one", "cached_bytes", "0");
+	expect("dir/one", "chunks", "0/1");
+	expect("dir/one", "fetched", NULL);
+	fetch("dir/one", 0);
+	expect("dir/one", "state", "cached");
+	expect("dir/two", "state", "cached");
+	expect("dir/one", "cached_bytes", "100");
+	expect("dir/one", "chunks", "1/1");
+	AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
+	struct view_node node = at("dir/one");
+	int64_t when;
+
+	assert_int_equal(xattr_virtual_get(&context, &node, "fetched", &out), 0);
+	assert_int_equal(buffer_add_zero(&out, 1), 0);
+	assert_int_equal(clock_parse((const char *)out.data, &when), 0);
+	assert_true(clock_real_ns() - when < 60 * NS_PER_SEC);
+}
+
+static void an_empty_file_has_nothing_left_to_fetch(void **state)
+{
+	char hex[DIGEST_HEX_SIZE];
+	struct digest digest;
+
+	(void)state;
+	assert_int_equal(digest_of("", 0, &digest), 0);
+	digest_to_hex(&digest, hex);
+	expect("empty", "state", "cached");
+	expect("empty", "chunks", "0/0");
+	expect("empty", "digest", hex);
+	expect("hollow", "state", "cached");
+}
+
+static void a_directory_is_the_sum_of_what_is_below(void **state)
+{
+	(void)state;
+	expect("dir", "state", "remote");
+	expect("dir", "chunks", "0/3");
+	fetch("dir/one", 0);
+	/* its read-ahead may have brought the neighbour */
+	AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
+	struct view_node dir = at("dir");
+
+	assert_int_equal(xattr_virtual_get(&context, &dir, "state", &out), 0);
+	assert_memory_not_equal(out.data, "remote", out.len < 6 ? out.len : 6);
+	fetch("dir/three", 0);
+	fetch("dir/three", 40);
+	/* the linked file once */
+	expect("dir", "cached_bytes", "150");
+	expect("dir", "chunks", "3/3");
+	expect("dir", "state", "cached");
+}
+
+static void a_package_that_was_never_entered_is_not_called_cached(void **state)
+{
+	(void)state;
+	expect("pack", "state", "remote");
+	fetch("dir/one", 0);
+	fetch("dir/three", 0);
+	expect("", "state", "partial");
+	assert_int_equal(fake_source_count_catalogs(fake), 1);
+	fetch("pack/inside", 0);
+	expect("pack", "state", "cached");
+	expect("", "state", "cached");
+	expect("", "cached_bytes", "156");
+}
+
+static void digests_packages_and_revisions_are_told(void **state)
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	(void)state;
+	digest_to_hex(&nested->ref.digest, hex);
+	expect("pack", "digest", hex);
+	expect("dir", "digest", NULL);
+	expect("dir/one", "package", "/");
+	expect("pack", "package", "pack");
+	expect("pack/inside", "package", "pack");
+	expect("dir/one", "revision", "42");
+	expect("dir/one", "source", "fake://depot");
+}
+
+static void what_is_no_file_or_directory_has_no_state(void **state)
+{
+	(void)state;
+	expect("link", "state", NULL);
+	expect("link", "chunks", NULL);
+	expect("link", "fetched", NULL);
+}
+
+static void the_roots_own_attributes_are_only_there(void **state)
+{
+	(void)state;
+	expect("", "channel", "stable");
+	expect("", "online", "yes");
+	expect("", "cache_used", "0");
+	expect("dir", "channel", NULL);
+	expect("dir", "online", NULL);
+	expect("dir", "cache_used", NULL);
+	fetch("dir/one", 0);
+	fetch("dir/three", 0);
+	expect("", "cache_used", "150");
+	fake_source_fail(fake, -EHOSTUNREACH);
+	expect("", "online", "no");
+}
+
+static void an_unknown_attribute_is_not_there(void **state)
+{
+	(void)state;
+	expect("", "nonsense", NULL);
+	expect("", "", NULL);
+	expect("dir/one", "stat", NULL);
+	expect("dir/one", "state2", NULL);
+}
+
+static void without_memory_a_sum_fails_and_leaks_nothing(void **state)
+{
+	struct view_node node = top();
+	int r = -1;
+
+	(void)state;
+	for (long n = 0; r != 0; n++) {
+		AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
+
+		assert_true(n < 100);
+		mem_fail_after(n);
+		r = xattr_virtual_get(&context, &node, "chunks", &out);
+		mem_fail_after(-1);
+		assert_true(r == 0 || r == -ENOMEM);
+	}
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+	const struct CMUnitTest tests[] = {
+		T(a_files_state_follows_what_is_fetched),
+		T(an_empty_file_has_nothing_left_to_fetch),
+		T(a_directory_is_the_sum_of_what_is_below),
+		T(a_package_that_was_never_entered_is_not_called_cached),
+		T(digests_packages_and_revisions_are_told),
+		T(what_is_no_file_or_directory_has_no_state),
+		T(the_roots_own_attributes_are_only_there),
+		T(an_unknown_attribute_is_not_there),
+		T(without_memory_a_sum_fails_and_leaks_nothing),
+	};
+
+	log_detach_stderr();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
