@@ -25,6 +25,7 @@ struct checkpoint {
 	char boot_id[BOOT_ID_LENGTH + 1];
 	_Atomic int64_t horizon_ns; /* what was written up to here is durable */
 	int64_t started_ns; /* what lies between this and now was landed by this session */
+	int64_t started_mono_ns;
 };
 
 static void read_boot_id(char out[BOOT_ID_LENGTH + 1])
@@ -76,10 +77,13 @@ bool checkpoint_is_doubtful(const struct checkpoint *c, int64_t mtime_ns)
 	return mtime_ns > c->horizon_ns && !checkpoint_is_new(c, mtime_ns);
 }
 
-/* What comes from the future was landed when the clock was another: not by this session. */
+/* What comes from the future was landed when the clock was another: not by this session. The
+ * future begins where an undisturbed clock would stand; a step forward does not move it. */
 bool checkpoint_is_new(const struct checkpoint *c, int64_t mtime_ns)
 {
-	return mtime_ns >= c->started_ns && mtime_ns <= clock_real_ns();
+	int64_t elapsed_ns = clock_mono_ns() - c->started_mono_ns;
+
+	return mtime_ns >= c->started_ns && mtime_ns <= c->started_ns + elapsed_ns;
 }
 
 void checkpoint_settle(struct checkpoint *c)

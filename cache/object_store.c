@@ -61,8 +61,9 @@ void object_store_free(struct object_store *store)
 	free(store);
 }
 
-/* The descriptor of objects/<aa>; it stays open, borrowed. */
-static int fanout_dir(struct object_store *store, uint8_t first)
+/* The descriptor of objects/<aa>; it stays open, borrowed. Only who wants to write makes the
+ * directory: a full disk must not keep anybody from looking. */
+static int fanout_dir(struct object_store *store, uint8_t first, bool make)
 {
 	int fd = atomic_load_explicit(&store->fanout[first], memory_order_acquire);
 	char name[4];
@@ -70,7 +71,7 @@ static int fanout_dir(struct object_store *store, uint8_t first)
 	if (fd >= 0)
 		return fd;
 	(void)snprintf(name, sizeof(name), "%02x", first);
-	if (mkdirat(store->dirfd, name, 0700) < 0 && errno != EEXIST)
+	if (make && mkdirat(store->dirfd, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	fd = openat(store->dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -131,7 +132,7 @@ int object_store_get(struct object_store *store, const struct digest *digest, ui
 {
 	char name[DIGEST_HEX_SIZE];
 	struct stat st;
-	int dirfd = fanout_dir(store, digest->bytes[0]);
+	int dirfd = fanout_dir(store, digest->bytes[0], false);
 
 	if (dirfd < 0)
 		return dirfd;
@@ -161,7 +162,7 @@ bool object_store_has(struct object_store *store, const struct digest *digest, u
 {
 	char name[DIGEST_HEX_SIZE];
 	struct statx stx;
-	int dirfd = fanout_dir(store, digest->bytes[0]);
+	int dirfd = fanout_dir(store, digest->bytes[0], false);
 
 	if (dirfd < 0)
 		return false;
@@ -186,7 +187,7 @@ int object_store_put(struct object_store *store, const struct digest *digest,
 {
 	char name[DIGEST_HEX_SIZE];
 	char tmp[TMP_NAME_SIZE];
-	int dirfd = fanout_dir(store, digest->bytes[0]);
+	int dirfd = fanout_dir(store, digest->bytes[0], true);
 
 	if (dirfd < 0)
 		return dirfd;
@@ -217,7 +218,7 @@ int object_store_adopt(struct object_store *store, const struct digest *digest, 
 		int from_dirfd, const char *from_name)
 {
 	char name[DIGEST_HEX_SIZE];
-	int dirfd = fanout_dir(store, digest->bytes[0]);
+	int dirfd = fanout_dir(store, digest->bytes[0], true);
 
 	if (dirfd < 0)
 		return dirfd;

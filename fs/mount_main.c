@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 /* A fetch is retried this much longer than a reader waits for it, so that a retry finds the
@@ -267,6 +268,9 @@ int cmd_mount(int argc, char **argv)
 	struct mirror m = {.cache_dirfd = -1, .cache_lock = -1};
 	struct daemonize d;
 	int status = EXIT_USAGE;
+
+	/* neither a command that was interrupted nor a peer may end the daemon */
+	(void)signal(SIGPIPE, SIG_IGN);
 	int r = mount_options_parse(argc, argv, &m.options);
 
 	if (r == -ENOMEM)

@@ -4,6 +4,7 @@
 #include "cache/base/cli.h"
 #include "cache/base/io.h"
 #include "cache/base/memory.h"
+#include "cache/base/mount_path.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -155,6 +156,17 @@ static int make_absolute(char **path)
 	return 0;
 }
 
+/* One that is not there yet is reported later, by its own name. */
+static int make_canonical(char **mountpoint)
+{
+	char path[PATH_MAX];
+	int r = mount_path_of(*mountpoint, path);
+
+	if (r == -ENOENT || r == -ENOTDIR)
+		return make_absolute(mountpoint);
+	return r < 0 ? r : set_text(mountpoint, path);
+}
+
 static int take_positional(struct mount_options *o, int argc, char **argv)
 {
 	if (argc != 2) {
@@ -202,7 +214,9 @@ int mount_options_parse(int argc, char **argv, struct mount_options *out)
 	r = take_positional(out, argc - optind, argv + optind);
 	if (r == 0 && !out->channel)
 		r = set_text(&out->channel, "stable");
-	char **const paths[] = {&out->mountpoint, &out->key, &out->cache, &out->cafile,
+	if (r == 0)
+		r = make_canonical(&out->mountpoint);
+	char **const paths[] = {&out->key, &out->cache, &out->cafile,
 			&out->sshkey, &out->knownhosts, &out->log};
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(paths); i++)

@@ -100,6 +100,20 @@ void ops_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	parked_start(session, req, &lookup_op, &args);
 }
 
+/* A directory has no per-open state. After ENOSYS the kernel opens and caches directories without
+ * asking; an older one is told to cache each. */
+void ops_dir_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	if (session_of(req)->is_opendir_needless) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	fi->cache_readdir = 1;
+	fi->keep_cache = 1;
+	fuse_reply_open(req, fi);
+}
+
 struct listing {
 	fuse_req_t req;
 	bool is_plus;

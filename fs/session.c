@@ -19,19 +19,22 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE |
 			FUSE_CAP_SPLICE_MOVE;
 
-	(void)userdata;
+	struct session *session = userdata;
+
 	conn->want |= wanted & conn->capable;
+	session->is_opendir_needless = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	/* a directory in the kernel's cache needs no checking: it cannot change */
 	conn->want &= ~(unsigned int)FUSE_CAP_AUTO_INVAL_DATA;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
 }
 
-/* No opendir: answered ENOSYS by libfuse, after which the kernel asks no more and caches
- * directories by itself; no flush, access or locks: likewise. No forget: nodes hold nothing. */
+/* No flush, access or locks: libfuse answers ENOSYS, after which the kernel asks no more. No
+ * forget: nodes hold nothing. */
 static const struct fuse_lowlevel_ops operations = {
 		.init = on_init,
 		.lookup = ops_dir_lookup,
+		.opendir = ops_dir_opendir,
 		.readdir = ops_dir_readdir,
 		.readdirplus = ops_dir_readdirplus,
 		.getattr = ops_meta_getattr,

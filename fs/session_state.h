@@ -20,6 +20,7 @@ struct session {
 	struct session_config config;
 	struct fuse_session *fuse;
 	struct parked_list parked;
+	bool is_opendir_needless; /* the kernel can do without; set at INIT */
 };
 
 static inline struct session *session_of(fuse_req_t req)
@@ -29,6 +30,7 @@ static inline struct session *session_of(fuse_req_t req)
 
 /* The session's callbacks, by file. */
 void ops_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_dir_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		struct fuse_file_info *fi);
 void ops_dir_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

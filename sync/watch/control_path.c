@@ -2,49 +2,18 @@
 #include "sync/watch/control.h"
 
 #include "cache/base/hash.h"
-#include "cache/base/memory.h"
+#include "cache/base/mount_path.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-
-/* A dead mount cannot be looked into, but its parent can. */
-static int real_path(const char *mountpoint, char out[PATH_MAX])
-{
-	char parent[PATH_MAX];
-	AUTO_FREE char *copy = mem_strdup(mountpoint);
-
-	if (!copy)
-		return -ENOMEM;
-	if (realpath(mountpoint, out))
-		return 0;
-	if (errno != ENOTCONN && errno != EIO && errno != ETIMEDOUT)
-		return -errno;
-	size_t len = strlen(copy);
-
-	while (len > 1 && copy[len - 1] == '/')
-		copy[--len] = '\0';
-	char *slash = strrchr(copy, '/');
-	const char *name = slash ? slash + 1 : copy;
-	const char *above = !slash ? "." : slash == copy ? "/" : copy;
-
-	if (slash && slash != copy)
-		*slash = '\0';
-	if (!realpath(above, parent))
-		return -errno;
-	int n = snprintf(out, PATH_MAX, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent,
-		slash == copy ? copy + 1 : name);
-
-	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
 
 int control_path(const char *mountpoint, char out[CONTROL_PATH_SIZE])
 {
 	char path[PATH_MAX];
 	const char *base = "/run";
-	int r = real_path(mountpoint, path);
+	int r = mount_path_of(mountpoint, path);
 
 	if (r < 0)
 		return r;
