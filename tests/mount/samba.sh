@@ -48,7 +48,6 @@ assert_equal "missing names" "$(grep -c 'NT_STATUS_OBJECT_NAME_NOT_FOUND' said)"
 assert_less "ms for 20 missing names" $(($(now_ms) - before)) 4000
 
 step "it cannot be written"
-! get_denied=$(smb -c "put $work/said mirror\\new" 2>&1) || true
 [[ $(smb -c "put $work/said mirror\\new" 2>&1 || true) == *NT_STATUS_* ]] || fail "a file was written"
 [ ! -e export/mirror/new ] || fail "a file was written"
 unmount export/mirror
@@ -98,6 +97,7 @@ unmount export/mirror
 mount_depot export/mirror "file://$work/depot" allow_other
 printf 'get mirror\\README %s\n' "$work/readme.2" >&8
 wait_for 10 cmp tree/README readme.2
+printf 'quit\n' >&8 # the daemon has inherited the pipe: closing it would not do
 exec 8>&-
 wait $session || true
 unmount export/mirror
