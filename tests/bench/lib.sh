@@ -12,7 +12,7 @@
 #   end_line "name of the yardstick" at_most 1.5
 #
 # A workload that ends, however it ends, takes with it what it mounted and started.
-# shellcheck shell=bash disable=SC2034,SC2154 # one program in many files
+# shellcheck shell=bash disable=SC2030,SC2031,SC2034,SC2154 # one program in many files
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -50,12 +50,6 @@ clean_up()
 	for i in "${pids[@]}"; do
 		kill "$i" 2>/dev/null
 		wait "$i" 2>/dev/null
-	done
-	# a daemon writes its cache down after its mount is gone
-	for ((i = 0; i < 100; i++)); do
-		rm -rf --one-file-system "$dir" 2>/dev/null
-		[ -e "$dir" ] || break
-		sleep 0.1
 	done
 }
 
@@ -100,6 +94,15 @@ median()
 		END { m = int((NR + 1) / 2); printf "%.4g", NR % 2 ? v[m] : (v[m] + v[m + 1]) / 2 }'
 }
 
+# fresh NAME: a new empty directory in $fresh. Nothing is deleted while it is measured, see
+# make_disk() in run.
+fresh_count=0
+fresh()
+{
+	fresh=$dir/$1-$((++fresh_count))
+	mkdir -p "$fresh"
+}
+
 settle() { sync -f "$dir"; }
 
 drop_caches()
@@ -138,12 +141,9 @@ read_files()
 
 take_result()
 {
-	elapsed=$(sed 's/.*seconds=\([^ ]*\).*/\1/' <<<"$1")
-	files=$(sed 's/.*files=\([^ ]*\).*/\1/' <<<"$1")
-	bytes=$(sed 's/.*bytes=\([^ ]*\).*/\1/' <<<"$1")
-	missing=$(sed 's/.*missing=\([^ ]*\).*/\1/' <<<"$1")
-	complete=$(sed 's/.*complete=\([^ ]*\).*/\1/' <<<"$1")
-	digest=${1##*digest=}
+	read -r elapsed files bytes missing complete digest < <(
+		sed 's/first_ms=[^ ]* //; s/[a-z]*=//g' <<<"$1"
+	)
 }
 
 # must_equal WANTED: the last reader saw exactly what the master has.
@@ -217,8 +217,8 @@ peer()
 	[ -z "$no_peers" ] || return 0
 	say "  $name"
 	if ! result=$(
-		pids=() mounts=() dir=$dir/peer
-		mkdir -p "$dir"
+		pids=() mounts=()
+		dir=$(mktemp -d "$dir/peer-XXXXXX")
 		trap clean_up EXIT
 		approximate=
 		"$@" >&2
@@ -247,10 +247,11 @@ project()
 
 # --- trees and depots ----------------------------------------------------------------------
 
+# make_depot PLACE NAME: PLACE/NAME, its keys in PLACE/NAME.keys.
 make_depot()
 {
-	rm -rf "$depots/$1" "$depots/$1.keys"
-	"$depotfs" init "$depots/$1" --name "$1" --key-dir "$depots/$1.keys" >"$dir/log" 2>&1 ||
+	rm -rf "${1:?}/$2" "$1/$2.keys"
+	"$depotfs" init "$1/$2" --name "$2" --key-dir "$1/$2.keys" >"$dir/log" 2>&1 ||
 		die "depotfs init: $(tail -n 3 "$dir/log")"
 }
 
@@ -267,7 +268,7 @@ need_depot()
 	shift 2
 	[ ! -e "$depots/$name.done" ] || return 0
 	say "  publishing $tree"
-	make_depot "$name"
+	make_depot "$depots" "$name"
 	publish "$depots/$name" "$tree" "$@"
 	: >"$depots/$name.done"
 }
@@ -362,7 +363,7 @@ serve()
 		error_log $dir/nginx-error.log;
 		events { worker_connections 512; }
 		http {
-			log_format counted '\$bytes_sent \$body_bytes_sent \$status \$request_uri';
+			log_format counted '\$bytes_sent \$body_bytes_sent \$status \$request_uri \$msec \$request_time \$connection \$http_range';
 			access_log $request_log counted;
 			client_body_temp_path $dir/nginx-body;
 			proxy_temp_path $dir/nginx-proxy;
@@ -429,11 +430,16 @@ mount_depot()
 	mkdir -p "$mnt"
 	[[ " ${mounts[*]} " == *" $mnt "* ]] || mounts+=("$mnt")
 	bounded "$depotfs" mount "$(depot_url "$1")" "$mnt" \
-		-o "key=$depots/$1.keys/$1.pub,cache=$dir/cache,log=$dir/depotfs.log${2:+,$2}" \
+		-o "key=$depots/$1.keys/$1.pub,cache=${depot_cache:=$dir/cache},log=$dir/depotfs.log${2:+,$2}" \
 		>"$dir/log" 2>&1 || die "depotfs mount: $(tail -n 3 "$dir/log")"
 }
 
-forget() { rm -rf "$dir/cache"; }
+# The next mount knows nothing.
+forget()
+{
+	fresh cache
+	depot_cache=$fresh
+}
 
 umount_depot()
 {

@@ -5,9 +5,10 @@
 
 time_publish()
 {
-	make_depot first
+	fresh publish
+	make_depot "$fresh" first
 	settle
-	seconds publish "$depots/first" "$whole" --level 3 "${package_globs[@]}"
+	seconds publish "$fresh/first" "$whole" --level 3 "${package_globs[@]}"
 }
 
 time_tar()
@@ -23,6 +24,5 @@ workload_publish()
 	begin_line "first publish --level 3 of packages (throughput)" \
 		"depotfs publish DEPOT TREE --level 3 ${package_globs[*]@Q}; tar -c -C TREE . | zstd -q -3 -T2 >/dev/null"
 	pairs time_publish time_tar
-	rm -rf "$depots/first" "$depots/first.keys"
 	end_line 'tar, zstd -3 -T2' at_least 0.8
 }

@@ -8,7 +8,7 @@ time_open()
 	result=$(bounded "$tools/bench/reader" open --passes "$passes" --no-digest "$1" "$dir/list") ||
 		die "cannot read all files of $1"
 	take_result "$result"
-	[ "$files" -eq "$((passes * list_files))" ] || die "$files files read"
+	[ "$files" -eq "$((passes * $(wc -l <"$dir/list")))" ] || die "$files files read"
 }
 
 time_open_mount() { time_open "$mnt"; }
@@ -20,7 +20,7 @@ time_open_peer()
 	"$@"
 	read_files "$mnt/pkg/0000" --limit-s "$peer_limit_s" --no-digest
 	[ "$complete" -eq 1 ] || { elapsed=$peer_limit_s; approximate=longer; return 0; }
-	grep ^pkg/0000/ "$dir/../list" >"$dir/list"
+	grep ^pkg/0000/ "$all_names" >"$dir/list"
 	time_open "$mnt"
 	elapsed=$(calculate "$elapsed * $list_files / $(wc -l <"$dir/list")")
 }
@@ -46,6 +46,7 @@ workload_small()
 	link 0 0
 	passes=10
 	(cd "$million" && LC_ALL=C find pkg/000[0-3] -name '*.txt' | LC_ALL=C sort) >"$dir/list"
+	all_names=$dir/list
 	list_files=$(wc -l <"$dir/list")
 	small_line 'default' ''
 	if [ -z "$no_peers" ]; then

@@ -18,13 +18,12 @@ time_storm_depotfs()
 
 time_storm_tar()
 {
-	rm -rf "$dir/out"
-	mkdir -p "$dir/out"
+	fresh out
 	settle
 	seconds bounded bash -c "set -o pipefail; curl -sS '$url/trees/small-9.tar.zst' |
-		zstd -dc | tar -x -C '$dir/out'"
+		zstd -dc | tar -x -C '$fresh'"
 	local time=$elapsed
-	read_files "$dir/out"
+	read_files "$fresh"
 	must_equal "$wanted"
 	elapsed=$time
 }
@@ -61,9 +60,7 @@ workload_storm()
 	wanted=$digest
 	files_all=$files
 	local readers
-	for readers in 1 16; do
-		storm_line 0 0 1.2 "$readers"
-		storm_line 40 100 1.5 "$readers"
-		storm_line 150 20 1.5 "$readers"
-	done
+	for readers in 1 16; do storm_line 0 0 1.2 "$readers"; done
+	for readers in 1 16; do storm_line 40 100 1.5 "$readers"; done
+	for readers in 1 16; do storm_line 150 20 1.5 "$readers"; done
 }

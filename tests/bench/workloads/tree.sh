@@ -18,12 +18,10 @@ time_tree_depotfs()
 
 time_tree_tar()
 {
-	rm -rf "$dir/out"
-	mkdir -p "$dir/out"
+	fresh out
 	settle
 	seconds bounded bash -c "set -o pipefail; curl -sS '$url/trees/$whole_name-9.tar.zst' |
-		zstd -dc | tar -x -C '$dir/out'"
-	rm -rf "$dir/out"
+		zstd -dc | tar -x -C '$fresh'"
 }
 
 workload_tree()
