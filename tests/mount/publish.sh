@@ -121,6 +121,7 @@ say "        $killed of 20 were killed before their end"
 assert_clean depot
 
 step "what came of it reads like the tree"
+key=$work/depot.keys/depot.pub
 mount_depot mnt "file://$work/depot"
 assert_same "$work/tree" "$work/mnt"
 unmount mnt
