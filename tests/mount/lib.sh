@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what is set here is used by the tests
 # lib.sh: what the mount tests stand on. A test reads
 #
 #	. "${0%/*}/lib.sh"

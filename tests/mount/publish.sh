@@ -38,7 +38,7 @@ changing=$work/tree/pkg/big/1.0/big.bin
 	done
 ) &
 changer=$!
-processes+=($changer)
+processes+=("$changer")
 sleep 0.5
 assert_exit 1 "${try_publish[@]}"
 assert_says 'big\.bin'
@@ -59,7 +59,7 @@ step "two publishers exclude each other"
 random_file tree/new.bin 30000000
 "${try_publish[@]}" --level 19 >first.out 2>&1 & # slowly
 first=$!
-processes+=($first)
+processes+=("$first")
 sleep 0.4
 kill -STOP $first || fail "the first publisher is too fast: $(cat first.out)"
 second=0

@@ -89,7 +89,7 @@ mount_depot export/mirror "file://$work/depot" allow_other
 mkfifo commands
 timeout 60 "${smb[@]}" <commands >session.out 2>&1 &
 session=$!
-processes+=($session)
+processes+=("$session")
 exec 8>commands
 printf 'get mirror\\README %s\n' "$work/readme.1" >&8
 wait_for 10 cmp tree/README readme.1
