@@ -348,8 +348,6 @@ static int file_error(struct run *run)
 static int errno_of(CURLcode code)
 {
 	switch (code) {
-	case CURLE_OUT_OF_MEMORY:
-		return -ENOMEM;
 	case CURLE_COULDNT_CONNECT:
 		return -ECONNREFUSED;
 	case CURLE_COULDNT_RESOLVE_HOST:
@@ -399,6 +397,10 @@ void run_finish(struct run *run, CURLcode code, struct transfer_result *out)
 		(void)file_error(run);
 	if (code == CURLE_BAD_DOWNLOAD_RESUME || code == CURLE_RANGE_ERROR)
 		(void)run_fail(run, -EPROTO, "it ends before the range asked for");
+	/* curl 7.88 says so of a header line without end, too: this source's fault, and no
+	 * reason to spare the others */
+	if (code == CURLE_OUT_OF_MEMORY)
+		(void)run_fail(run, -EIO, "a header line without end, or no memory left");
 	if (code != CURLE_OK)
 		(void)run_fail(run, errno_of(code), "%s",
 			run->curl_error[0] ? run->curl_error : curl_easy_strerror(code));
