@@ -17,8 +17,9 @@
 /* And nothing if another one has failed so recently. */
 #define QUICK_PAUSE_NS (NS_PER_SEC / 2)
 
-/* A reader waits: it does not sit out a long back-off. */
-#define DEMAND_WAIT_MAX_NS NS_PER_SEC
+/* A reader waits: it does not sit out a long back-off. Nor does read-ahead: the reader gets
+ * there and joins it. */
+#define READER_WAIT_MAX_NS NS_PER_SEC
 
 /* With another source to turn to, waiting for this one's first byte is cut short. */
 #define PATIENCE_SHARE 3
@@ -370,8 +371,8 @@ static int job_choose(struct fetch_job *job, size_t *out_site, int64_t *out_from
 		job->is_quick = true;
 		*out_from_ns = 0;
 	}
-	if (job->class == FETCH_DEMAND && *out_from_ns > now_ns + DEMAND_WAIT_MAX_NS)
-		*out_from_ns = now_ns + DEMAND_WAIT_MAX_NS;
+	if (job->class != FETCH_BACKGROUND && *out_from_ns > now_ns + READER_WAIT_MAX_NS)
+		*out_from_ns = now_ns + READER_WAIT_MAX_NS;
 	return *out_from_ns > job->deadline_ns ? -EHOSTUNREACH : 0;
 }
 
