@@ -114,7 +114,8 @@ drop_caches()
 # pairs A B: runs the functions in turns; the medians in $a and $b, of the pairs' ratios in $ratio.
 pairs()
 {
-	local i as=() bs=() ratios=()
+	local i as=() bs=()
+	ratios=()
 	for ((i = 1; i <= runs; i++)); do
 		"$1"
 		as+=("$elapsed")
@@ -126,8 +127,6 @@ pairs()
 	a=$(median "${as[@]}")
 	b=$(median "${bs[@]}")
 	ratio=$(median "${ratios[@]}")
-	spread=$(printf '%s\n' "${ratios[@]}" | sort -n | sed -n '1p;$p' | paste -sd' ' |
-		awk '{ printf "%.2f–%.2f", $1, $2 }')
 }
 
 # read_files WHAT [OPTION...]: the reader over a file or a tree; $elapsed, $files, $bytes, $digest.
@@ -189,15 +188,17 @@ write_line()
 # that is the yardstick's time by ours.
 end_line()
 {
-	local value=$ratio sign='≤'
-	if [ "$2" = at_least ]; then
-		sign='≥'
-		value=$(calculate "1 / $ratio")
-	fi
-	value=$(awk -v v="$value" 'BEGIN { printf "%.2f", v }')
+	local value sign='≤' spread
+	[ "$2" = at_most ] || sign='≥'
+	read -r value spread < <(printf '%s\n' "$ratio" "${ratios[@]}" | awk -v sign="$sign" '
+		{ v = sign == "≤" ? $1 : 1 / $1 }
+		NR == 1 { median = low = high = v }
+		{ if (v < low) low = v; if (v > high) high = v }
+		END { printf "%.2f %.2f–%.2f\n", median, low, high }')
+	[ "${#ratios[@]}" -gt 1 ] && spread=" ($spread)" || spread=
 	bar "$1" "$b" limit
 	bar depotfs "$a" depotfs
-	write_line "$(seconds_text "$a")" "$(seconds_text "$b") ($1)" "$value" "$sign $3" \
+	write_line "$(seconds_text "$a")" "$(seconds_text "$b") ($1)" "$value$spread" "$sign $3" \
 		"$(verdict "$value" "$2" "$3")"
 }
 

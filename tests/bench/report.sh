@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # report: from the lines and bars of a run to docs/benchmarks.md and docs/benchmarks/*.svg.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2016,SC2154
 
-# print_table [WORKLOAD]
 print_table()
 {
 	printf '| workload | depotfs | yardstick | ratio | limit | | peers |\n'
 	printf '|---|---|---|---|---|---|---|\n'
-	awk -F '\t' -v only="${1:-}" 'only == "" || $1 == only {
+	awk -F '\t' '{
 		printf "| %s | %s | %s | %s | %s | %s | %s |\n", $2, $3, $4, $5, $6, $7, $8 }' "$results/lines"
 }
 
@@ -36,7 +35,7 @@ print_report()
 		Measured on $(date -u +%Y-%m-%d), depotfs $("$depotfs" --version 2>/dev/null | awk '{ print $NF ; exit }')$(git -C "$source_dir" log -1 --format=' at %h' 2>/dev/null): $(machine).
 
 		Every figure is the median of $runs runs. depotfs and the yardstick took turns, and a ratio is the
-		median of the pairs' ratios: time by time, so less is better, except where the line says
+		median of the pairs' ratios (least–most): time by time, so less is better, except where the line says
 		throughput. What was read was compared with the master's by digest. Peers ran once, for
 		at most $peer_limit_s s: ≈ is projected from what they had read by then. \`MNT\` is a mount of
 		\`depotfs mount\` with default options, and \`reader\` is \`tests/bench/reader.c\`. The lines are

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # cat: from mount to the first byte of a file of the million, with an empty cache, over 40 ms and
 # 100 Mbit/s: round trips and bytes.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 mount_and_read()
 {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # cost: the daemon's memory after a walk, stats, reads and a storm on one mount; its CPU for each
 # GiB fetched cold: verified, decompressed, landed.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 status_kib() { awk -v f="$1:" '$1 == f { print $2 }' "/proc/$(daemon_pid)/status"; }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # find: a walk over the million and random stats with cold kernel caches, the catalogs here;
 # against a file system that makes all of it up.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 find_big()
 {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # find_cold: the walk over the million by a client that has no catalog yet, over 40 ms and
 # 100 Mbit/s; the limit is one download of as many bytes.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 time_find_cold_depotfs()
 {

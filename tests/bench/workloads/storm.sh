@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # storm: thousands of small files, cold, by 1 reader and by 16, over three lines; the limit is one
 # archive of them over the same line.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 time_storm_depotfs()
 {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # tree: all packages read cold over 40 ms and 100 Mbit/s: time and bytes.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 time_tree_depotfs()
 {

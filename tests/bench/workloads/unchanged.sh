@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # unchanged: a publish when nothing has changed, against find(1).
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 time_unchanged() { seconds publish "$depots/$unchanged" "$tree" "${globs[@]}"; }
 time_find_printf() { seconds bounded find "$tree" -fprintf /dev/null '%s %T@ %C@ %i\n'; }
