@@ -199,10 +199,66 @@ static int write_trust(const struct init *in)
 	return 0;
 }
 
+/* The part of `path` that is there already, opened; it is shortened to it. */
+static int open_existing(char *path)
+{
+	int fd;
+
+	while ((fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0 &&
+		errno == ENOENT) {
+		char *slash = strrchr(path, '/');
+
+		if (slash)
+			slash[slash == path] = '\0';
+		else
+			memcpy(path, ".", sizeof("."));
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* What is in the depot is handed out by a web server. */
+static int check_key_dir(const struct init *in)
+{
+	char path[PATH_MAX];
+	struct stat depot;
+	struct stat before = {0};
+	struct stat st;
+
+	if (snprintf(path, sizeof(path), "%s", in->key_dir) >= (int)sizeof(path))
+		return log_error_errno(
+			-ENAMETOOLONG, "the key directory's name is too long");
+	AUTO_CLOSE int fd = open_existing(path);
+
+	if (fd < 0 || fstat(in->fd, &depot) < 0)
+		return 0; /* making it will tell */
+	while (fstat(fd, &st) == 0 && !is_same(&st, &before)) {
+		if (is_same(&st, &depot))
+			return log_error_errno(-EINVAL,
+				"the key directory %s lies inside the depot %s, which a "
+				"web server hands out; name another --key-dir",
+				in->key_dir, in->depot);
+		int above = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (above < 0)
+			break;
+		before = st;
+		close(fd);
+		fd = above;
+	}
+	return 0;
+}
+
 static int init(struct init *in)
 {
 	int r = make_skeleton(in);
 
+	if (r == 0)
+		r = check_key_dir(in);
 	if (r < 0)
 		return r;
 	r = key_generate(in->key_dir, in->name);
