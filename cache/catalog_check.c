@@ -248,7 +248,14 @@ static const char *check_content(const struct catalog *c, uint32_t i)
 		end = p->position + length;
 		data += length;
 	}
-	return data == content->data_bytes ? NULL : "a content's chunks do not add up";
+	if (data != content->data_bytes)
+		return "a content's chunks do not add up";
+	/* a file in one piece lands by its chunk's digest and is named by its own */
+	if (content->piece_count == 1 && data == content->size &&
+			!digest_equal(&content->digest,
+					&c->chunks[c->pieces[content->first_piece].chunk].digest))
+		return "a content and its only chunk differ";
+	return NULL;
 }
 
 static const char *check_chunk(const struct catalog *c, uint32_t i)

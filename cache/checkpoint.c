@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define CHECKPOINT_FILE "checkpoint"
+#define OBJECTS_DIR	"objects" /* of cache/object_store.c */
 #define BOOT_ID_FILE	"/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_LENGTH	36
 
@@ -20,10 +22,16 @@
  * more: what this session lands first may look as much older than its start. */
 #define TICK_NS (10 * NS_PER_MS)
 
+#define STATE_OPEN    "open"
+#define STATE_ENDED   "ended"	/* the session has ended and all of it is durable */
+#define STATE_CRASHED "crashed" /* what is newer than the horizon is in doubt, on any boot */
+
 struct checkpoint {
 	int dirfd;
 	char boot_id[BOOT_ID_LENGTH + 1];
 	_Atomic int64_t horizon_ns; /* what was written up to here is durable */
+	bool is_after_crash;
+	bool is_broken;	    /* a flush has failed: nothing can be vouched for any more */
 	int64_t started_ns; /* what lies between this and now was landed by this session */
 	int64_t started_mono_ns;
 };
@@ -38,6 +46,36 @@ static void read_boot_id(char out[BOOT_ID_LENGTH + 1])
 		out[0] = '-';
 }
 
+/* The file: boot id, horizon, state. */
+static int write_record(struct checkpoint *c, int64_t horizon_ns, const char *state)
+{
+	char text[128];
+	int len = snprintf(text, sizeof(text), "%s %" PRId64 " %s\n", c->boot_id, horizon_ns,
+			state);
+
+	return durable_write(c->dirfd, CHECKPOINT_FILE, text, (size_t)len, 0600);
+}
+
+static void parse(struct checkpoint *c, const char *text)
+{
+	char boot_id[BOOT_ID_LENGTH + 1];
+	char state[16];
+	int64_t horizon_ns;
+
+	c->is_after_crash = true;
+	if (sscanf(text, "%36s %" SCNd64 " %15s", boot_id, &horizon_ns, state) != 3)
+		return;
+	/* a horizon in the future comes from a clock that was wrong: it says nothing */
+	c->horizon_ns = horizon_ns > c->started_ns ? 0 : horizon_ns;
+	if (strcmp(state, STATE_CRASHED) == 0)
+		return; /* a session after the crash has not got through its verification */
+	bool is_same_boot = strcmp(boot_id, c->boot_id) == 0 && boot_id[0] != '-';
+
+	c->is_after_crash = !is_same_boot && strcmp(state, STATE_ENDED) != 0;
+	if (!c->is_after_crash)
+		c->horizon_ns = INT64_MAX;
+}
+
 int checkpoint_open(int cache_dirfd, struct checkpoint **out)
 {
 	AUTO_FREE struct checkpoint *c = mem_calloc(1, sizeof(*c));
@@ -47,22 +85,21 @@ int checkpoint_open(int cache_dirfd, struct checkpoint **out)
 		return -ENOMEM;
 	c->dirfd = cache_dirfd;
 	c->started_ns = clock_real_ns() - TICK_NS;
+	c->started_mono_ns = clock_mono_ns();
 	read_boot_id(c->boot_id);
 	int r = io_read_file(cache_dirfd, CHECKPOINT_FILE, &text);
 
 	if (r < 0 && r != -ENOENT && r != -EFBIG)
 		return r;
-	char boot_id[BOOT_ID_LENGTH + 1] = "";
-	int64_t horizon_ns = 0;
-
-	if (r == 0 && buffer_add(&text, "", 1) == 0 &&
-			sscanf((const char *)text.data, "%36s %" SCNd64, boot_id,
-					&horizon_ns) == 2) {
-		/* a horizon in the future comes from a clock that was wrong: it says nothing */
-		c->horizon_ns = horizon_ns > c->started_ns ? 0 : horizon_ns;
-		if (strcmp(boot_id, c->boot_id) == 0 && boot_id[0] != '-')
-			c->horizon_ns = INT64_MAX;
-	}
+	if (r == -ENOENT && faccessat(cache_dirfd, OBJECTS_DIR, F_OK, 0) < 0)
+		c->horizon_ns = INT64_MAX; /* a new cache: there is nothing to doubt */
+	else
+		parse(c, r == 0 && buffer_add(&text, "", 1) == 0 ? (const char *)text.data : "");
+	/* from now on a crash is a crash: the old record may not say that all ended well */
+	r = write_record(c, c->horizon_ns == INT64_MAX ? c->started_ns : c->horizon_ns,
+			c->is_after_crash ? STATE_CRASHED : STATE_OPEN);
+	if (r < 0 && r != -ENOSPC && r != -EDQUOT)
+		return r;
 	*out = TAKE_PTR(c);
 	return 0;
 }
@@ -83,7 +120,12 @@ bool checkpoint_is_new(const struct checkpoint *c, int64_t mtime_ns)
 {
 	int64_t elapsed_ns = clock_mono_ns() - c->started_mono_ns;
 
-	return mtime_ns >= c->started_ns && mtime_ns <= c->started_ns + elapsed_ns;
+	return mtime_ns >= c->started_ns && mtime_ns <= c->started_ns + TICK_NS + elapsed_ns;
+}
+
+bool checkpoint_is_after_crash(const struct checkpoint *c)
+{
+	return c->is_after_crash;
 }
 
 void checkpoint_settle(struct checkpoint *c)
@@ -91,17 +133,21 @@ void checkpoint_settle(struct checkpoint *c)
 	c->horizon_ns = INT64_MAX;
 }
 
-int checkpoint_write(struct checkpoint *c)
+int checkpoint_write(struct checkpoint *c, bool is_last)
 {
-	char text[128];
-	int64_t now_ns = clock_real_ns();
+	/* what is stamped within the tick that the flush begins in may come after it */
+	int64_t horizon_ns = clock_real_ns() - TICK_NS;
 
-	/* a record of this boot would vouch for what is still in doubt */
-	if (c->horizon_ns != INT64_MAX)
+	/* a record now would vouch for what is still in doubt */
+	if (c->horizon_ns != INT64_MAX || c->is_broken)
 		return 0;
-	if (syncfs(c->dirfd) < 0)
-		return -errno;
-	int len = snprintf(text, sizeof(text), "%s %" PRId64 "\n", c->boot_id, now_ns);
+	if (syncfs(c->dirfd) < 0) {
+		int r = -errno;
 
-	return durable_write(c->dirfd, CHECKPOINT_FILE, text, (size_t)len, 0600);
+		/* the kernel tells of lost data once: a later success means nothing */
+		c->is_broken = true;
+		(void)write_record(c, 0, STATE_CRASHED);
+		return r;
+	}
+	return write_record(c, horizon_ns, is_last ? STATE_ENDED : STATE_OPEN);
 }

@@ -7,7 +7,7 @@
  *
  *	r = checkpoint_open(cache_dirfd, &checkpoint);
  *	if (checkpoint_is_doubtful(checkpoint, mtime_ns)) ...verify...
- *	r = checkpoint_write(checkpoint);		(every half minute, and at the end)
+ *	r = checkpoint_write(checkpoint, false);	(every half minute; true at the end)
  */
 #pragma once
 
@@ -18,7 +18,8 @@
 
 struct checkpoint;
 
-/* Reads DIR/checkpoint; a missing or unreadable one trusts nothing. Borrows `cache_dirfd`. */
+/* Reads DIR/checkpoint; a missing or unreadable one trusts nothing. Then notes there that a
+ * session is open. Borrows `cache_dirfd`. */
 int checkpoint_open(int cache_dirfd, struct checkpoint **out) WARN_UNUSED;
 void checkpoint_free(struct checkpoint *c);
 
@@ -29,9 +30,14 @@ bool checkpoint_is_doubtful(const struct checkpoint *c, int64_t mtime_ns);
 /* Whether this session landed or verified it. Any thread. */
 bool checkpoint_is_new(const struct checkpoint *c, int64_t mtime_ns);
 
+/* Whether the machine went down under a session and not all has been verified since. Times of
+ * files that are written in place say nothing then. */
+bool checkpoint_is_after_crash(const struct checkpoint *c);
+
 /* Everything doubtful has been verified or removed: trust all from now on. */
 void checkpoint_settle(struct checkpoint *c);
 
 /* Flushes the file system and records that; does nothing while anything is in doubt, so that
- * a crash now doubts it again. Returns 0 or -errno. One thread at a time. */
-int checkpoint_write(struct checkpoint *c) WARN_UNUSED;
+ * a crash now doubts it again. `is_last`: nothing is written after it. A flush that fails puts
+ * everything in doubt for the next session. Returns 0 or -errno. One thread at a time. */
+int checkpoint_write(struct checkpoint *c, bool is_last) WARN_UNUSED;

@@ -18,9 +18,9 @@
  * 16 KiB. More are asked for in several rounds. */
 #define PIECES_PER_READ 128
 
-/* What a crash left in doubt cannot be verified piece by piece later, when nothing is in doubt
- * any more: it goes, and is fetched again. */
-static int remove_doubtful(struct content_store *store)
+/* A partial is written in place, and after a crash its times and its record may be older or newer
+ * than its bytes: it goes, and is fetched again. */
+static int remove_partials(struct content_store *store)
 {
 	int fd = openat(store->partial_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -31,18 +31,9 @@ static int remove_doubtful(struct content_store *store)
 		cleanup_close(&fd);
 		return r;
 	}
-	for (const struct dirent *d; r == 0 && (d = readdir(dir));) {
-		struct stat st;
-
-		if (fstatat(store->partial_dirfd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-				!S_ISREG(st.st_mode))
-			continue;
-		int64_t mtime_ns = st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
-
-		if (checkpoint_is_doubtful(store->config.checkpoint, mtime_ns) &&
-				unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
+	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
+		if (d->d_name[0] != '.' && unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
 			r = -errno;
-	}
 	closedir(dir);
 	return r;
 }
@@ -60,7 +51,7 @@ int content_store_new(const struct content_config *config, struct content_store 
 	if (store->partial_dirfd < 0)
 		return -errno;
 	store->config = *config;
-	int r = remove_doubtful(store);
+	int r = checkpoint_is_after_crash(config->checkpoint) ? remove_partials(store) : 0;
 
 	if (r < 0) {
 		close(store->partial_dirfd);
@@ -140,35 +131,45 @@ void content_store_free(struct content_store *store)
 	free(store);
 }
 
-static int file_new(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_file **out)
+static struct content_file *file_new(struct content_store *store,
+		const struct catalog *catalog, const struct catalog_content *content)
 {
 	struct content_file *file = mem_calloc(1, sizeof(*file));
 
 	if (!file)
-		return -ENOMEM;
+		return NULL;
 	mutex_init(&file->lock);
 	file->store = store;
 	file->refs = 1;
 	file->catalog = catalog;
 	file->content = content;
-	int fd = object_store_get(store->config.objects, &content->digest, content->size);
+	file->object_fd = -1;
+	return file;
+}
 
-	file->object_fd = fd < 0 ? -1 : fd;
-	int r = fd < 0 ? fd : 0;
+/* Finds what is on disk of a content. Under the record's lock, so that there is one opener of
+ * its partial file. */
+static int attach(struct content_file *file)
+{
+	struct content_store *store = file->store;
+	int r = 0;
 
-	if (r == -ENOENT) {
-		mutex_lock(&file->lock);
-		r = partial_open(store->partial_dirfd, store->config.checkpoint, catalog, content,
-				PARTIAL_RESUME, &file->partial);
-		mutex_unlock(&file->lock);
+	mutex_lock(&file->lock);
+	if (atomic_load(&file->object_fd) < 0 && !file->partial) {
+		int fd = object_store_get(store->config.objects, &file->content->digest,
+				file->content->size);
+
+		if (fd >= 0)
+			atomic_store(&file->object_fd, fd);
+		else if (fd == -ENOENT)
+			r = partial_open(store->partial_dirfd, store->config.checkpoint,
+					file->catalog, file->content, PARTIAL_RESUME,
+					&file->partial);
+		else
+			r = fd;
 	}
-	if (r < 0 && r != -ENOENT) {
-		file_free(file);
-		return r;
-	}
-	*out = file;
-	return 0;
+	mutex_unlock(&file->lock);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* Tells the read-ahead where a reader is, and asks for what it wants. */
@@ -186,29 +187,34 @@ int content_open_record(struct content_store *store, const struct catalog *catal
 		const struct catalog_content *content, struct content_file **out)
 {
 	struct content_file *file = content_find(store, &content->digest);
-	struct content_file *fresh;
 
-	if (file) {
-		*out = file;
-		return 0;
-	}
-	int r = file_new(store, catalog, content, &fresh);
-
-	if (r < 0)
-		return r;
-	mutex_lock(&store->lock);
-	file = find_locked(store, &content->digest);
 	if (!file) {
-		struct content_file **bucket =
-				&store->buckets[digest_key(&content->digest) % CONTENT_BUCKETS];
+		struct content_file *fresh = file_new(store, catalog, content);
 
-		fresh->next = *bucket;
-		*bucket = fresh;
+		if (!fresh)
+			return -ENOMEM;
+		mutex_lock(&store->lock);
+		file = find_locked(store, &content->digest);
+		if (!file) {
+			struct content_file **bucket = &store->buckets
+					[digest_key(&content->digest) % CONTENT_BUCKETS];
+
+			fresh->next = *bucket;
+			*bucket = fresh;
+		}
+		mutex_unlock(&store->lock);
+		if (file)
+			file_free(fresh);
+		else
+			file = fresh;
 	}
-	mutex_unlock(&store->lock);
-	if (file)
-		file_free(fresh);
-	*out = file ? file : fresh;
+	int r = attach(file);
+
+	if (r < 0) {
+		content_close(file);
+		return r;
+	}
+	*out = file;
 	return 0;
 }
 

@@ -176,24 +176,35 @@ static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *
 	return 0;
 }
 
+/* Takes the flight out of the table and with it all who wait: a later miss starts afresh. */
+static size_t end_flight(struct flight_table *table, struct flight *f, struct interest **out)
+{
+	mutex_lock(&table->lock);
+	size_t count = f->interest_count;
+
+	*out = f->interests;
+	f->interests = NULL;
+	f->interest_count = 0;
+	if (f->is_in_table)
+		remove_flight(table, f);
+	mutex_unlock(&table->lock);
+	return count;
+}
+
 static void batch_done(struct frame_request *rq, int error)
 {
 	struct batch *batch = (struct batch *)rq;
-	struct interest *list;
-	size_t count;
 
 	for (size_t i = 0; i < batch->flight_count; i++) {
-		struct flight *f = batch->flights[i];
+		struct interest *list;
+		size_t count = end_flight(&batch->store->flights, batch->flights[i], &list);
 
-		while ((count = take_interests(&batch->store->flights, f, true, &list)) > 0) {
-			for (size_t j = 0; j < count; j++) {
-				content_file_fail(list[j].file, list[j].piece,
-						error ? error : -EIO);
-				content_close(list[j].file);
-			}
-			free(list);
+		for (size_t j = 0; j < count; j++) {
+			content_file_fail(list[j].file, list[j].piece, error ? error : -EIO);
+			content_close(list[j].file);
 		}
-		free(f);
+		free(list);
+		free(batch->flights[i]);
 	}
 	free(batch);
 }
@@ -201,7 +212,7 @@ static void batch_done(struct frame_request *rq, int error)
 /* Whether `frame` can ride in `batch`: the next one of the same pack. */
 static bool extends(const struct batch *batch, const struct catalog *c, uint32_t frame)
 {
-	if (!batch || batch->flight_count == FRAMES_PER_BATCH)
+	if (!batch || batch->flight_count == 0 || batch->flight_count == FRAMES_PER_BATCH)
 		return false;
 	const struct flight *last = batch->flights[batch->flight_count - 1];
 	const struct catalog_frame *a = &c->frames[last->frame];

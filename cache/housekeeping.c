@@ -21,9 +21,9 @@ struct housekeeping {
 	struct condition changed;
 };
 
-static void write_checkpoint(struct housekeeping *h)
+static void write_checkpoint(struct housekeeping *h, bool is_last)
 {
-	int r = checkpoint_write(h->checkpoint);
+	int r = checkpoint_write(h->checkpoint, is_last);
 
 	if (r < 0)
 		log_warn("cannot record how far the cache is durable: %s; after a crash more "
@@ -37,6 +37,8 @@ static void *keep_house(void *arg)
 	uint64_t recorded = 0;
 
 	object_store_scan(h->objects, &h->stop);
+	if (!atomic_load(&h->stop))
+		write_checkpoint(h, false);
 	mutex_lock(&h->lock);
 	while (!atomic_load(&h->stop)) {
 		int64_t next_ns = clock_mono_ns() + CHECKPOINT_EVERY_NS;
@@ -48,12 +50,11 @@ static void *keep_house(void *arg)
 		mutex_unlock(&h->lock);
 		used = object_store_used(h->objects);
 		if (used != recorded)
-			write_checkpoint(h);
+			write_checkpoint(h, false);
 		recorded = used;
 		mutex_lock(&h->lock);
 	}
 	mutex_unlock(&h->lock);
-	write_checkpoint(h);
 	return NULL;
 }
 
@@ -85,6 +86,7 @@ void housekeeping_stop(struct housekeeping *h)
 	condition_signal(&h->changed);
 	mutex_unlock(&h->lock);
 	pthread_join(h->thread, NULL);
+	write_checkpoint(h, true);
 	condition_release(&h->changed);
 	mutex_release(&h->lock);
 	free(h);

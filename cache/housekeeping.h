@@ -15,5 +15,5 @@ struct housekeeping;
 int housekeeping_start(struct object_store *objects, struct checkpoint *checkpoint,
 		struct housekeeping **out) WARN_UNUSED;
 
-/* Ends the thread and writes the last checkpoint. Takes NULL. */
+/* Ends the thread and writes the last checkpoint: nothing may land any more. Takes NULL. */
 void housekeeping_stop(struct housekeeping *h);

@@ -90,7 +90,8 @@ static int64_t stat_mtime_ns(const struct stat *st)
 	return st->st_mtim.tv_sec * NS_PER_SEC + st->st_mtim.tv_nsec;
 }
 
-static int digest_of_fd(int fd, struct digest *out)
+/* -ECANCELED when *stop (may be NULL) becomes true: a large object takes its time. */
+static int digest_of_fd(int fd, const _Atomic bool *stop, struct digest *out)
 {
 	static const size_t step = 256 * 1024;
 	struct digest_stream *stream;
@@ -101,6 +102,10 @@ static int digest_of_fd(int fd, struct digest *out)
 	int r = digest_stream_new(&stream);
 
 	for (off_t at = 0; r == 0;) {
+		if (stop && atomic_load(stop)) {
+			r = -ECANCELED;
+			break;
+		}
 		ssize_t n = io_pread(fd, block, step, at);
 
 		if (n <= 0) {
@@ -115,10 +120,10 @@ static int digest_of_fd(int fd, struct digest *out)
 }
 
 /* After a crash: is this what its name says? A good one is stamped as of this session. */
-static int verify_doubtful(int fd, const struct digest *digest)
+static int verify_doubtful(int fd, const struct digest *digest, const _Atomic bool *stop)
 {
 	struct digest found;
-	int r = digest_of_fd(fd, &found);
+	int r = digest_of_fd(fd, stop, &found);
 
 	if (r < 0)
 		return r;
@@ -128,7 +133,18 @@ static int verify_doubtful(int fd, const struct digest *digest)
 	return 0;
 }
 
-int object_store_get(struct object_store *store, const struct digest *digest, uint64_t size)
+/* The scan may not have counted it yet. */
+static void uncount(struct object_store *store, uint64_t size)
+{
+	uint_fast64_t used = atomic_load(&store->used_bytes);
+
+	while (!atomic_compare_exchange_weak(
+			&store->used_bytes, &used, used > size ? used - size : 0))
+		continue;
+}
+
+static int open_verified(struct object_store *store, const struct digest *digest, uint64_t size,
+		const _Atomic bool *stop)
 {
 	char name[DIGEST_HEX_SIZE];
 	struct stat st;
@@ -146,15 +162,20 @@ int object_store_get(struct object_store *store, const struct digest *digest, ui
 	int r = (uint64_t)st.st_size == size && S_ISREG(st.st_mode) ? 0 : -EBADMSG;
 
 	if (r == 0 && checkpoint_is_doubtful(store->checkpoint, stat_mtime_ns(&st)))
-		r = verify_doubtful(fd, digest);
+		r = verify_doubtful(fd, digest, stop);
 	if (r == -EBADMSG) {
 		log_warn("object %s in the cache is damaged: removed, it will be fetched again",
 				name);
 		if (unlinkat(dirfd, name, 0) == 0)
-			atomic_fetch_sub(&store->used_bytes, (uint64_t)st.st_size);
+			uncount(store, (uint64_t)st.st_size);
 		return -ENOENT;
 	}
 	return r < 0 ? r : TAKE_FD(fd);
+}
+
+int object_store_get(struct object_store *store, const struct digest *digest, uint64_t size)
+{
+	return open_verified(store, digest, size, NULL);
 }
 
 bool object_store_has(struct object_store *store, const struct digest *digest, uint64_t size,
@@ -235,7 +256,8 @@ uint64_t object_store_used(struct object_store *store)
 }
 
 /* False if it is in doubt and could not be verified. */
-static bool scan_entry(struct object_store *store, int dirfd, const char *name)
+static bool scan_entry(struct object_store *store, int dirfd, const char *name,
+		const _Atomic bool *stop)
 {
 	struct digest digest;
 	struct stat st;
@@ -258,7 +280,7 @@ static bool scan_entry(struct object_store *store, int dirfd, const char *name)
 	atomic_fetch_add(&store->used_bytes, (uint64_t)st.st_size);
 	if (!checkpoint_is_doubtful(store->checkpoint, stat_mtime_ns(&st)))
 		return true;
-	int fd = object_store_get(store, &digest, (uint64_t)st.st_size);
+	int fd = open_verified(store, &digest, (uint64_t)st.st_size, stop);
 
 	if (fd >= 0)
 		close(fd);
@@ -280,7 +302,7 @@ static bool scan_dir(struct object_store *store, const char *name, const _Atomic
 		return false;
 	}
 	for (const struct dirent *d; !atomic_load(stop) && (d = readdir(dir));)
-		if (d->d_name[0] != '.' && !scan_entry(store, dirfd(dir), d->d_name))
+		if (d->d_name[0] != '.' && !scan_entry(store, dirfd(dir), d->d_name, stop))
 			is_sure = false;
 	closedir(dir);
 	return is_sure;

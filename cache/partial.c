@@ -29,6 +29,7 @@ struct partial {
 	struct digest digest;
 	uint64_t size;
 	uint64_t record_at;
+	uint64_t layout;
 	uint32_t piece_count;
 	uint32_t landed;
 	uint8_t bits[];
@@ -52,11 +53,11 @@ static size_t bits_size(const struct partial *p)
 	return (p->piece_count + 7) / 8;
 }
 
-static int write_record(struct partial *p, uint64_t layout)
+static int write_record(struct partial *p)
 {
 	struct partial_record record = {.magic = RECORD_MAGIC,
 			.size = p->size,
-			.layout = layout,
+			.layout = p->layout,
 			.piece_count = p->piece_count};
 
 	int r = io_pwrite(p->fd, p->bits, bits_size(p),
@@ -70,7 +71,7 @@ static int64_t stat_mtime_ns(const struct stat *st)
 }
 
 /* -EBADMSG when the file is not a partial of this content. */
-static int read_record(struct partial *p, uint64_t layout, const struct checkpoint *checkpoint)
+static int read_record(struct partial *p, const struct checkpoint *checkpoint)
 {
 	struct partial_record record;
 	struct stat st;
@@ -83,7 +84,7 @@ static int read_record(struct partial *p, uint64_t layout, const struct checkpoi
 
 	if (r < 0)
 		return r;
-	if (record.magic != RECORD_MAGIC || record.size != p->size || record.layout != layout ||
+	if (record.magic != RECORD_MAGIC || record.size != p->size || record.layout != p->layout ||
 			record.piece_count != p->piece_count)
 		return -EBADMSG;
 	r = io_pread_exact(p->fd, p->bits, bits_size(p), (off_t)(p->record_at + sizeof(record)));
@@ -94,12 +95,12 @@ static int read_record(struct partial *p, uint64_t layout, const struct checkpoi
 	return 0;
 }
 
-static int open_file(struct partial *p, const struct checkpoint *checkpoint, uint64_t layout,
+static int open_file(struct partial *p, const struct checkpoint *checkpoint,
 		enum partial_mode mode)
 {
 	p->fd = openat(p->dirfd, p->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (p->fd >= 0) {
-		int r = read_record(p, layout, checkpoint);
+		int r = read_record(p, checkpoint);
 
 		if (r != -EBADMSG)
 			return r;
@@ -119,7 +120,7 @@ static int open_file(struct partial *p, const struct checkpoint *checkpoint, uin
 	p->fd = openat(p->dirfd, p->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (p->fd < 0)
 		return -errno;
-	int r = write_record(p, layout);
+	int r = write_record(p);
 
 	if (r < 0)
 		(void)unlinkat(p->dirfd, p->name, 0);
@@ -137,10 +138,11 @@ int partial_open(int dirfd, const struct checkpoint *checkpoint, const struct ca
 	p->dirfd = dirfd;
 	p->digest = content->digest;
 	p->size = content->size;
+	p->layout = layout_of(catalog, content);
 	p->piece_count = content->piece_count;
 	p->record_at = (content->size + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
 	digest_to_hex(&content->digest, p->name);
-	int r = open_file(p, checkpoint, layout_of(catalog, content), mode);
+	int r = open_file(p, checkpoint, mode);
 
 	if (r < 0) {
 		partial_free(p);
@@ -206,8 +208,12 @@ int partial_finish(struct partial *p, struct object_store *store, int *out_fd)
 		return -errno;
 	int r = object_store_adopt(store, &p->digest, p->size, p->dirfd, p->name);
 
-	if (r < 0)
-		return r;
+	if (r < 0) {
+		/* it stays a partial: with its record again, if the disk takes that */
+		int again = write_record(p);
+
+		return again < 0 ? again : r;
+	}
 	*out_fd = TAKE_FD(p->fd);
 	return 0;
 }

@@ -46,5 +46,5 @@ int partial_land(struct partial *p, uint32_t piece, uint64_t position, const voi
 		size_t len) WARN_UNUSED;
 
 /* Turns a complete partial into an object; its descriptor stays good for reading and is
- * handed over in *out_fd. `p` is spent: only partial_free() may follow. */
+ * handed over in *out_fd; only partial_free() may follow. On failure it goes on as a partial. */
 int partial_finish(struct partial *p, struct object_store *store, int *out_fd) WARN_UNUSED;

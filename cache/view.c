@@ -415,30 +415,51 @@ static void walk_ahead(struct view *view, struct slot *slot)
 	}
 }
 
-int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
-		struct waiter *w)
+/* A directory of the catalog at hand. */
+static bool enter_plain(const struct view_node *node, struct view_dir *out)
 {
-	if (!S_ISDIR(node->entry->mode))
-		return -ENOTDIR;
-	if (!catalog_entry_is_nested(node->entry)) {
-		*out = (struct view_dir){.catalog = node->catalog,
-				.index = node->index,
-				.slot = node->slot};
-		return 0;
-	}
-	struct slot *slot = slot_at(view, node->slot);
-	const struct catalog *catalog;
+	if (catalog_entry_is_nested(node->entry))
+		return false;
+	*out = (struct view_dir){
+			.catalog = node->catalog, .index = node->index, .slot = node->slot};
+	return true;
+}
 
-	if (w || atomic_load(&slot->catalog))
-		if (!atomic_exchange(&slot->was_entered, true) && view->config.source)
-			walk_ahead(view, slot);
+static int enter_slot(struct slot *slot, struct waiter *w, struct view_dir *out)
+{
+	const struct catalog *catalog;
 	int r = slot_catalog(slot, w, &catalog);
 
 	if (r < 0)
 		return r;
 	*out = (struct view_dir){
-			.catalog = catalog, .index = CATALOG_ROOT, .slot = node->slot};
+			.catalog = catalog, .index = CATALOG_ROOT, .slot = slot->number};
 	return 0;
+}
+
+int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
+		struct waiter *w)
+{
+	if (!S_ISDIR(node->entry->mode))
+		return -ENOTDIR;
+	if (enter_plain(node, out))
+		return 0;
+	struct slot *slot = slot_at(view, node->slot);
+
+	if (view->config.source && (w || atomic_load(&slot->catalog)) &&
+			!atomic_load_explicit(&slot->was_entered, memory_order_relaxed) &&
+			!atomic_exchange(&slot->was_entered, true))
+		walk_ahead(view, slot);
+	return enter_slot(slot, w, out);
+}
+
+int view_enter_local(struct view *view, const struct view_node *node, struct view_dir *out)
+{
+	if (!S_ISDIR(node->entry->mode))
+		return -ENOTDIR;
+	if (enter_plain(node, out))
+		return 0;
+	return enter_slot(slot_at(view, node->slot), NULL, out);
 }
 
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
@@ -477,15 +498,6 @@ int view_parent(struct view *view, const struct view_node *node, struct view_nod
 	if (catalog_entry_is_nested(e))
 		slot = slot_at(view, slot)->parent->number;
 	return view_resolve(view, node_id(slot, e->parent), out);
-}
-
-bool view_is_local(struct view *view, const struct view_node *node)
-{
-	const struct catalog *catalog;
-
-	if (!catalog_entry_is_nested(node->entry))
-		return true;
-	return slot_catalog(slot_at(view, node->slot), NULL, &catalog) == 0;
 }
 
 uint64_t view_revision(const struct view *view, const struct view_node *node)

@@ -67,6 +67,11 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out) WARN_UNU
 int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
 		struct waiter *w) WARN_UNUSED;
 
+/* As view_enter() with what is on this machine: never fetches, nor makes a walk of it. -EAGAIN
+ * when the catalog is not here. */
+int view_enter_local(struct view *view, const struct view_node *node,
+		struct view_dir *out) WARN_UNUSED;
+
 /* The node of entry `index` of the directory's catalog. 0 or -ENOMEM. A name of a hard-linked
  * file gives the node that all its names in the catalog share. */
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
@@ -75,10 +80,6 @@ int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 /* The node of the directory that holds `node` (the root's is the root). */
 int view_parent(struct view *view, const struct view_node *node, struct view_node *out)
 		WARN_UNUSED;
-
-/* Whether the catalog of a nested directory is on this machine, without fetching it. A map of
- * one that is on disk but not in use is made. */
-bool view_is_local(struct view *view, const struct view_node *node);
 
 /* Revision that the node's package shows. */
 uint64_t view_revision(const struct view *view, const struct view_node *node);

@@ -224,10 +224,12 @@ static int open_mirror(struct mirror *m)
 static void close_mirror(struct mirror *m)
 {
 	if (m->session)
-		session_unmount(m->session);
+		session_end(m->session);
 	if (m->control)
 		control_stop(m->control);
 	fetcher_free(m->fetcher); /* wakes whoever is parked still */
+	if (m->session)
+		session_unmount(m->session);
 	session_free(m->session);
 	housekeeping_stop(m->housekeeping);
 	content_store_free(m->contents);

@@ -76,14 +76,16 @@ int session_new(const struct session_config *config, struct session **out)
 	session->config = *config;
 	int r = make_fuse_session(session);
 
-	if (r == 0) {
-		r = parked_list_init(&session->parked);
-		if (r < 0)
-			fuse_session_destroy(session->fuse);
-	}
 	if (r < 0) {
 		free(session);
 		return r;
+	}
+	r = parked_list_init(&session->parked);
+	int s = sum_queue_init(&session->sums);
+
+	if (r < 0 || s < 0) {
+		session_free(session);
+		return r < 0 ? r : s;
 	}
 	*out = session;
 	return 0;
@@ -93,14 +95,18 @@ void session_free(struct session *session)
 {
 	if (!session)
 		return;
-	parked_list_end(&session->parked);
+	session_end(session);
 	parked_list_release(&session->parked);
+	sum_queue_release(&session->sums);
 	fuse_session_destroy(session->fuse);
 	free(session);
 }
 
 int session_mount(struct session *session)
 {
+	/* before the mount, so that a signal never leaves a dead one */
+	if (fuse_set_signal_handlers(session->fuse) != 0)
+		return log_error_errno(-EIO, "cannot install signal handlers");
 	if (fuse_session_mount(session->fuse, session->config.mountpoint) != 0)
 		return log_error_errno(-EIO,
 				"cannot mount on %s: is /dev/fuse there and may this user "
@@ -114,24 +120,24 @@ int session_mount(struct session *session)
 
 int session_run(struct session *session)
 {
-	if (fuse_set_signal_handlers(session->fuse) != 0)
-		return log_error_errno(-EIO, "cannot install signal handlers");
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
 
-	if (!loop) {
-		fuse_remove_signal_handlers(session->fuse);
+	if (!loop)
 		return -ENOMEM;
-	}
 	int r = fuse_session_loop_mt(session->fuse, loop);
 
 	fuse_loop_cfg_destroy(loop);
-	fuse_remove_signal_handlers(session->fuse);
 	return r < 0 ? r : 0;
+}
+
+void session_end(struct session *session)
+{
+	parked_list_end(&session->parked);
+	sum_queue_end(&session->sums);
 }
 
 void session_unmount(struct session *session)
 {
-	/* first the answers, then the mount: nobody is left waiting on a dead one */
-	parked_list_end(&session->parked);
 	fuse_session_unmount(session->fuse);
+	fuse_remove_signal_handlers(session->fuse);
 }

@@ -6,8 +6,9 @@
  *	r = session_new(&config, &session);
  *	r = session_mount(session);
  *	r = session_run(session);	(returns when unmounted or told to end)
+ *	session_end(session);
+ *	... end the source, so that nothing answers a request any more ...
  *	session_unmount(session);
- *	... end the source, so that nothing wakes a parked request any more ...
  *	session_free(session);
  */
 #pragma once
@@ -43,5 +44,9 @@ int session_mount(struct session *session) WARN_UNUSED;
 /* Serves requests until the mount is gone or a SIGTERM, SIGINT or SIGHUP arrives. */
 int session_run(struct session *session) WARN_UNUSED;
 
-/* Takes the mount away (lazily if files are open) and fails what is parked. */
+/* Fails what is parked: nobody is left waiting. */
+void session_end(struct session *session);
+
+/* Takes the mount away, lazily if files are open. No other thread may be answering requests:
+ * it closes the descriptor that they would write to. */
 void session_unmount(struct session *session);

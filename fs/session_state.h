@@ -6,6 +6,7 @@
 
 #include "fs/parked.h"
 #include "fs/session.h"
+#include "fs/sum_queue.h"
 
 #include <fuse_lowlevel.h>
 
@@ -20,6 +21,7 @@ struct session {
 	struct session_config config;
 	struct fuse_session *fuse;
 	struct parked_list parked;
+	struct sum_queue sums;
 	bool is_opendir_needless; /* the kernel can do without; set at INIT */
 };
 
@@ -49,6 +51,10 @@ void ops_meta_statfs(fuse_req_t req, fuse_ino_t ino);
 
 void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size);
+
+/* Answers with an attribute of xattr_virtual.h; `name` is without the prefix. */
+void xattr_answer_virtual(
+		fuse_req_t req, const struct view_node *node, const char *name, size_t size);
 
 /* An entry's attributes as stat(2) shows them. */
 void ops_meta_attr(const struct view_node *node, struct stat *out);

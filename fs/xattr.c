@@ -69,8 +69,8 @@ static int real_filename_wait(
 
 static const struct parked_op real_filename_op = {real_filename_run, real_filename_wait};
 
-static void get_virtual(fuse_req_t req, const struct view_node *node, const char *name,
-		size_t size)
+void xattr_answer_virtual(
+		fuse_req_t req, const struct view_node *node, const char *name, size_t size)
 {
 	struct session *session = session_of(req);
 	struct xattr_virtual_context context = {
@@ -114,7 +114,11 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		return;
 	}
 	if (strncmp(name, XATTR_VIRTUAL_PREFIX, strlen(XATTR_VIRTUAL_PREFIX)) == 0) {
-		get_virtual(req, &node, name + strlen(XATTR_VIRTUAL_PREFIX), size);
+		name += strlen(XATTR_VIRTUAL_PREFIX);
+		if (!xattr_virtual_is_slow(&node, name))
+			xattr_answer_virtual(req, &node, name, size);
+		else if (sum_queue_push(&session->sums, req, &node, name, size) < 0)
+			fuse_reply_err(req, EBUSY);
 		return;
 	}
 	if (catalog_xattr_get(node.catalog, node.entry, name, &value, &len) < 0)

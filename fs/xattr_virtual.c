@@ -81,7 +81,7 @@ static int sum_directory(const struct xattr_virtual_context *context,
 		struct view_node top = stack.nodes[--stack.count];
 		struct view_dir dir;
 
-		r = view_enter(context->view, &top, &dir, NULL);
+		r = view_enter_local(context->view, &top, &dir);
 		if (r == -EAGAIN) {
 			sum->files++;
 			r = 0;
@@ -263,6 +263,16 @@ static const struct {
 		{"online", true, get_online},
 		{"cache_used", true, get_cache_used},
 };
+
+bool xattr_virtual_is_slow(const struct view_node *node, const char *name)
+{
+	static const char *const sums[] = {"state", "cached_bytes", "chunks"};
+
+	for (size_t i = 0; S_ISDIR(node->entry->mode) && i < ARRAY_SIZE(sums); i++)
+		if (strcmp(sums[i], name) == 0)
+			return true;
+	return false;
+}
 
 int xattr_virtual_get(const struct xattr_virtual_context *context, const struct view_node *node,
 		const char *name, struct buffer *out)

@@ -91,7 +91,11 @@ int cmd_umount(int argc, char **argv)
 		return EXIT_FAILED;
 	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
 
-	if (pidfd >= 0 && poll(&ended, 1, END_TIMEOUT_MS) == 0) {
+	int n = pidfd < 0 ? 1 : poll(&ended, 1, END_TIMEOUT_MS);
+
+	while (n < 0 && errno == EINTR)
+		n = poll(&ended, 1, END_TIMEOUT_MS);
+	if (n <= 0) {
 		log_error("%s is unmounted, but its daemon still runs after %d s", argv[optind],
 				END_TIMEOUT_MS / 1000);
 		return EXIT_FAILED;

@@ -158,6 +158,7 @@ LIE(piece_past_the_content, piece(f, "sparse")->position = 9997)
 LIE(piece_far_away, piece(f, "sparse")->position = UINT64_MAX - 1)
 LIE(pieces_that_overlap, piece(f, "big")[1].position--)
 LIE(pieces_out_of_order, piece(f, "big")[2].position = 0)
+LIE(content_that_is_not_its_chunk, content(f, "small")->digest.bytes[0] ^= 1)
 LIE(data_that_does_not_add_up, content(f, "sparse")->data_bytes++)
 
 static void contents_that_share_pieces(struct forged *f)
@@ -337,6 +338,7 @@ static const struct lie {
 	L(piece_far_away, "a content's chunks overlap or exceed it"),
 	L(pieces_that_overlap, "a content's chunks overlap or exceed it"),
 	L(pieces_out_of_order, "a content's chunks overlap or exceed it"),
+	L(content_that_is_not_its_chunk, "a content and its only chunk differ"),
 	L(data_that_does_not_add_up, "a content's chunks do not add up"),
 	L(contents_that_share_pieces, "two contents share their chunks' places"),
 	L(chunk_of_no_frame, "a frame lies outside of it"),

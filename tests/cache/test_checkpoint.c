@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NOW	   (INT64_C(1700000000) * NS_PER_SEC)
 #define OLD	   (NOW - NS_PER_SEC)
@@ -46,18 +47,66 @@ static struct checkpoint *start(int64_t now_ns)
 static void write_other_boot(int64_t horizon_ns)
 {
 	char text[128];
-	int n = snprintf(text, sizeof(text), "%s %" PRId64 "\n", OTHER_BOOT, horizon_ns);
+	int n = snprintf(text, sizeof(text), "%s %" PRId64 " open\n", OTHER_BOOT, horizon_ns);
 
 	scratch_write(&scratch, "checkpoint", text, (size_t)n);
 }
 
-static void an_empty_cache_trusts_nothing_old(void **state)
+static void a_cache_without_a_record_trusts_nothing_old(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdirat(scratch.fd, "objects", 0700), 0);
+	struct checkpoint *c = start(NOW);
+
+	assert_true(checkpoint_is_after_crash(c));
+	assert_true(checkpoint_is_doubtful(c, OLD));
+	assert_true(checkpoint_is_doubtful(c, 1));
+	checkpoint_free(c);
+}
+
+static void a_new_cache_has_nothing_to_doubt(void **state)
 {
 	struct checkpoint *c = start(NOW);
 
 	(void)state;
+	assert_false(checkpoint_is_after_crash(c));
+	assert_false(checkpoint_is_doubtful(c, OLD));
+	checkpoint_free(c);
+}
+
+static void write_record(const char *text)
+{
+	scratch_write(&scratch, "checkpoint", text, strlen(text));
+}
+
+static void after_an_orderly_end_nothing_is_in_doubt(void **state)
+{
+	(void)state;
+	write_record(OTHER_BOOT " 5 ended\n");
+	struct checkpoint *c = start(NOW);
+
+	assert_false(checkpoint_is_after_crash(c));
+	assert_false(checkpoint_is_doubtful(c, OLD));
+	checkpoint_free(c);
+}
+
+static void a_crash_is_remembered_until_all_is_verified(void **state)
+{
+	(void)state;
+	write_record(OTHER_BOOT " 5 open\n");
+	struct checkpoint *c = start(NOW);
+
+	assert_true(checkpoint_is_after_crash(c));
+	checkpoint_free(c);
+	/* killed before the verification was through: the same boot, and still in doubt */
+	c = start(NOW + NS_PER_SEC);
+	assert_true(checkpoint_is_after_crash(c));
 	assert_true(checkpoint_is_doubtful(c, OLD));
-	assert_true(checkpoint_is_doubtful(c, 1));
+	checkpoint_settle(c);
+	assert_int_equal(checkpoint_write(c, false), 0);
+	checkpoint_free(c);
+	c = start(NOW + 2 * NS_PER_SEC);
+	assert_false(checkpoint_is_after_crash(c));
 	checkpoint_free(c);
 }
 
@@ -80,7 +129,7 @@ static void after_a_kill_everything_is_trusted(void **state)
 
 	(void)state;
 	checkpoint_settle(c);
-	assert_int_equal(checkpoint_write(c), 0);
+	assert_int_equal(checkpoint_write(c, false), 0);
 	/* killed: no more is written; the machine stayed up */
 	checkpoint_free(c);
 	c = start(NOW + 1000 * NS_PER_SEC);
@@ -137,12 +186,13 @@ static void while_anything_is_in_doubt_no_checkpoint_is_written(void **state)
 	struct checkpoint *c = start(NOW);
 
 	assert_int_equal(io_read_file(scratch.fd, "checkpoint", &before), 0);
-	assert_int_equal(checkpoint_write(c), 0);
+	assert_non_null(strstr((const char *)before.data, "crashed"));
+	assert_int_equal(checkpoint_write(c, false), 0);
 	assert_int_equal(io_read_file(scratch.fd, "checkpoint", &after), 0);
 	assert_int_equal(before.len, after.len);
 	assert_memory_equal(before.data, after.data, before.len);
 	checkpoint_settle(c);
-	assert_int_equal(checkpoint_write(c), 0);
+	assert_int_equal(checkpoint_write(c, false), 0);
 	checkpoint_free(c);
 	c = start(NOW + 1);
 	assert_false(checkpoint_is_doubtful(c, OLD));
@@ -175,7 +225,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
 	const struct CMUnitTest tests[] = {
-		T(an_empty_cache_trusts_nothing_old),
+		T(a_cache_without_a_record_trusts_nothing_old),
+		T(a_new_cache_has_nothing_to_doubt),
+		T(after_an_orderly_end_nothing_is_in_doubt),
+		T(a_crash_is_remembered_until_all_is_verified),
 		T(what_this_session_lands_is_trusted),
 		T(after_a_kill_everything_is_trusted),
 		T(after_another_boot_what_landed_behind_the_horizon_is_in_doubt),

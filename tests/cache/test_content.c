@@ -312,7 +312,7 @@ static void what_has_landed_survives_the_process(void **state)
 	content_close(file);
 }
 
-static void what_a_crash_left_in_doubt_is_removed_at_the_start(void **state)
+static void what_a_crash_left_unfinished_is_removed_at_the_start(void **state)
 {
 	(void)state;
 	struct content_file *file = open_named("big");
@@ -323,7 +323,10 @@ static void what_a_crash_left_in_doubt_is_removed_at_the_start(void **state)
 	content_close(file);
 	digest_to_hex(&content_named("big")->digest, path + strlen(path));
 	close_store();
-	scratch_set_mtime(&scratch, path, clock_real_ns() - 3600 * NS_PER_SEC);
+	/* another boot than the one of this record, and no orderly end */
+	static const char record[] = "00000000-1111-2222-3333-444444444444 5 open\n";
+
+	scratch_write(&scratch, "checkpoint", record, strlen(record));
 	open_store(fake_source_of(fake));
 	content_state(store, catalog, content_named("big"), &info);
 	assert_int_equal(info.state, CONTENT_REMOTE);
@@ -635,7 +638,7 @@ int main(void)
 		T(a_read_waits_only_for_its_own_chunks),
 		T(the_whole_file_becomes_an_object),
 		T(what_has_landed_survives_the_process),
-		T(what_a_crash_left_in_doubt_is_removed_at_the_start),
+		T(what_a_crash_left_unfinished_is_removed_at_the_start),
 		T(holes_are_zeros_and_cost_nothing),
 		T(without_a_waiter_nothing_is_asked_for),
 		T(a_failure_wakes_with_its_error_and_a_later_read_tries_again),

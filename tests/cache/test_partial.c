@@ -42,6 +42,8 @@ static int make(void **state)
 {
 	(void)state;
 	scratch_make(&scratch);
+	/* an old cache whose record is lost: everything old is in doubt */
+	assert_int_equal(mkdirat(scratch.fd, "objects", 0700), 0);
 	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
 	built_fill(data, SIZE, 3);
 	catalog = cut(CHUNK);

@@ -175,14 +175,14 @@ static void nested_packages_are_fetched_when_first_entered(void **state)
 	/* to see the directory itself nothing is fetched */
 	assert_int_equal(fake_source_count_catalogs(fake), 1);
 	assert_true(S_ISDIR(npm.entry->mode));
-	assert_false(view_is_local(view, &npm));
 	struct view_dir dir;
 
+	assert_int_equal(view_enter_local(view, &npm, &dir), -EAGAIN);
 	assert_int_equal(view_enter(view, &npm, &dir, NULL), -EAGAIN);
 	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
 
 	assert_int_equal(fake_source_count_catalogs(fake), 3);
-	assert_true(view_is_local(view, &npm));
+	assert_int_equal(view_enter_local(view, &npm, &dir), 0);
 	assert_true(S_ISREG(file.entry->mode));
 	file = WALK(view, "npm", "left", "lib", "index.js");
 	assert_int_equal(fake_source_count_catalogs(fake), 3);
