@@ -275,6 +275,8 @@ start_daemon()
 }
 
 # mount_depot NAME URL [OPTION...]: on $work/NAME, with the public key $key.
+FUSE_MAGIC=65735546 # of statfs(2), in hexadecimal
+
 mount_depot()
 {
 	local i
@@ -289,8 +291,9 @@ mount_depot()
 	fail "no mount on $1: $(tail -n 5 "$work/$1.stderr")"
 }
 
-# A mount answers that did not answer before (a dead one may be below).
-is_live() { is_mounted "$work/$1" && stat -f "$work/$1" >/dev/null 2>&1; }
+# A mount answers that did not answer before: asked in one question, as a dead one may just be
+# taken away.
+is_live() { [ "$(stat -f -c %t "$work/$1" 2>/dev/null)" = "$FUSE_MAGIC" ]; }
 
 # expect_errors NAME PATTERN: log lines of a mount that this test provokes.
 expect_errors() { expected_errors[$1]=$2; }
