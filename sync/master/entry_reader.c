@@ -172,16 +172,29 @@ static int enter_dir(struct entry_reader *r, struct tree_dir *dir)
 	return error;
 }
 
-/* Takes over what `st` says, keeping what was found out about its links. */
-static void refresh(struct tree_entry *e, const struct stat *st, int64_t seen_ns)
+/* A linked file's other names get what is read under this one: it must be that file still. */
+static bool is_walked_file(const struct tree_entry *e, const struct stat *st)
+{
+	return !(e->flags & TREE_ENTRY_LINKED) ||
+	       (e->links->device == st->st_dev && e->links->number == st->st_ino);
+}
+
+/* Takes over what `st` says, keeping what was found out about its links. -EAGAIN when the file
+ * changed since the walk and has a name that gets the old catalog's word for it. */
+static int refresh(struct tree_entry *e, const struct stat *st, int64_t seen_ns)
 {
 	uint32_t nlink = e->nlink;
 
+	if (!is_walked_file(e, st))
+		return -EAGAIN;
 	tree_entry_set_stat(e, st, seen_ns);
 	if (!(e->flags & TREE_ENTRY_LINKED))
-		return;
+		return 0;
+	if (e->links->read_count < e->links->count && e->fingerprint != e->links->seen)
+		return -EAGAIN;
 	e->nlink = nlink;
 	e->fingerprint = tree_linked_fingerprint(e);
+	return 0;
 }
 
 static int take_chunk(struct entry_reader *r, uint64_t position, const uint8_t *data,
@@ -339,11 +352,64 @@ static bool same_version(const struct stat *a, const struct stat *b)
 	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static void wait_a_little(int attempt)
+static void wait_ns(int64_t ns)
 {
-	struct timespec t = {.tv_nsec = (attempt + 1) * 20 * NS_PER_MS};
+	struct timespec t = {.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC};
 
 	(void)nanosleep(&t, NULL);
+}
+
+static void wait_a_little(int attempt)
+{
+	wait_ns((attempt + 1) * 20 * NS_PER_MS);
+}
+
+/* What is compared after reading. A file changed this very moment could change once more and look
+ * the same: it has to rest first. -EAGAIN when it does not. */
+static int stat_at_rest(int fd, struct stat *out)
+{
+	struct stat later;
+
+	if (fstat(fd, out) < 0)
+		return -errno;
+	int64_t racy_ns = tree_racy_ns(out, clock_real_ns());
+
+	if (!racy_ns)
+		return 0;
+	wait_ns(racy_ns);
+	if (fstat(fd, &later) < 0)
+		return -errno;
+	return same_version(out, &later) ? 0 : -EAGAIN;
+}
+
+/* One attempt at a file. -EAGAIN when it changed meanwhile. */
+static int read_version(struct entry_reader *r, int fd, struct tree_entry *e)
+{
+	struct content *content = NULL;
+	struct stat before;
+	struct stat after;
+	int error = stat_at_rest(fd, &before);
+
+	if (error == 0 && (!S_ISREG(before.st_mode) || !is_walked_file(e, &before)))
+		error = -EAGAIN;
+	if (error == 0)
+		error = xattr_read(fd, NULL, &r->arena, &e->xattrs);
+	if (error == 0 && before.st_size)
+		error = read_content(r, fd, &before, &content);
+	if (error < 0)
+		return error;
+	int64_t seen_ns = clock_real_ns();
+
+	if (fstat(fd, &after) < 0)
+		return -errno;
+	if (!same_version(&before, &after))
+		return -EAGAIN;
+	error = refresh(e, &after, seen_ns);
+	if (error < 0)
+		return error;
+	e->content = content;
+	r->files++;
+	return 0;
 }
 
 static int read_regular(struct entry_reader *r, struct tree_entry *e, const char *name)
@@ -354,30 +420,10 @@ static int read_regular(struct entry_reader *r, struct tree_entry *e, const char
 	if (fd < 0)
 		return -errno;
 	for (int attempt = 0; attempt < TRIES; attempt++) {
-		struct content *content = NULL;
-		struct stat before;
-		struct stat after;
+		int error = read_version(r, fd, e);
 
-		if (fstat(fd, &before) < 0)
-			return -errno;
-		if (!S_ISREG(before.st_mode))
-			return -EAGAIN;
-		int error = xattr_read(fd, NULL, &r->arena, &e->xattrs);
-
-		if (error == 0 && before.st_size)
-			error = read_content(r, fd, &before, &content);
-		if (error < 0 && error != -EAGAIN)
+		if (error != -EAGAIN)
 			return error;
-		int64_t seen_ns = clock_real_ns();
-
-		if (fstat(fd, &after) < 0)
-			return -errno;
-		if (error == 0 && same_version(&before, &after)) {
-			refresh(e, &after, seen_ns);
-			e->content = content;
-			r->files++;
-			return 0;
-		}
 		wait_a_little(attempt);
 	}
 	return -EAGAIN;
@@ -405,12 +451,12 @@ static int read_symlink(struct entry_reader *r, struct tree_entry *e, const char
 			continue;
 		}
 		struct blob *b = arena_alloc(&r->arena, sizeof(*b) + (size_t)n);
+		int error = b ? refresh(e, &after, seen_ns) : -ENOMEM;
 
-		if (!b)
-			return -ENOMEM;
+		if (error < 0)
+			return error;
 		b->length = (uint32_t)n;
 		memcpy(b->bytes, target, (size_t)n);
-		refresh(e, &after, seen_ns);
 		e->target = b;
 		return 0;
 	}

@@ -8,40 +8,41 @@
 
 #define PATH_TEXT_MAX (64 * 1024 * 1024)
 
-struct slot {
-	uint64_t id;
-	struct link_group *group;
-};
-
+/* Open addressing, at most half full. */
 struct table {
-	struct slot *slots;
+	struct link_group **slots;
 	size_t count;
 };
 
-static struct link_group **find(struct table *t, uint64_t id)
+/* Where the file's group is or belongs. */
+static struct link_group **find(const struct table *t, const struct link_group *file)
 {
-	size_t i = (size_t)id & (t->count - 1);
+	const uint64_t id[2] = {file->device, file->number};
+	size_t i = (size_t)hash64(id, sizeof(id), 0) & (t->count - 1);
 
-	while (t->slots[i].group && t->slots[i].id != id)
+	while (t->slots[i] && (t->slots[i]->device != file->device ||
+				      t->slots[i]->number != file->number))
 		i = (i + 1) & (t->count - 1);
-	t->slots[i].id = id;
-	return &t->slots[i].group;
+	return &t->slots[i];
 }
 
-static int join_group(struct tree *tree, struct table *t, const struct tree_dir *dir,
+static int join_group(const struct table *t, const struct tree_dir *dir,
 	struct tree_entry *e, struct buffer *path)
 {
-	struct link_group **group = find(t, e->ino);
+	struct link_group **group = find(t, e->links);
 
 	if (!*group) {
 		path->len = 0;
-		*group = arena_zalloc(&tree->arena, sizeof(**group));
-		if (!*group || tree_path(dir, e, path) < 0)
+		if (tree_path(dir, e, path) < 0)
 			return -ENOMEM;
+		*group = e->links;
 		(*group)->ino = hash64(path->data, path->len, 0);
 		if (!(*group)->ino)
 			(*group)->ino = 1;
 	}
+	/* it changed between two of its names: none of them is what it was */
+	if ((*group)->seen != e->fingerprint)
+		(*group)->seen = 0;
 	(*group)->count++;
 	e->links = *group;
 	return 0;
@@ -52,11 +53,11 @@ static void settle(struct tree_entry *e)
 	if (e->links->count == 1) {
 		e->flags &= (uint16_t)~TREE_ENTRY_LINKED;
 		e->links = NULL;
-		e->ino = 0;
 		return;
 	}
 	e->ino = e->links->ino;
 	e->nlink = e->links->count;
+	e->fingerprint = e->links->seen;
 	e->fingerprint = tree_linked_fingerprint(e);
 }
 
@@ -75,7 +76,8 @@ int links_resolve(struct tree *tree)
 		return 0;
 	while (t.count < linked * 2)
 		t.count *= 2;
-	AUTO_FREE struct slot *slots = mem_calloc(t.count, sizeof(*slots));
+	AUTO_FREE struct link_group **slots =
+		mem_calloc(t.count, sizeof(struct link_group *));
 
 	if (!slots)
 		return -ENOMEM;
@@ -86,7 +88,7 @@ int links_resolve(struct tree *tree)
 		for (uint32_t k = 0; k < dir->count; k++) {
 			if (!(dir->entries[k].flags & TREE_ENTRY_LINKED))
 				continue;
-			int r = join_group(tree, &t, dir, &dir->entries[k], &path);
+			int r = join_group(&t, dir, &dir->entries[k], &path);
 
 			if (r < 0)
 				return r;

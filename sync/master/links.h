@@ -9,6 +9,6 @@
 #include "sync/master/tree.h"
 
 /* Finds the groups among entries flagged TREE_ENTRY_LINKED by the walk and sets their `ino`,
- * `nlink`, `links` and `fingerprint`; the flag stays on those with a second name in the tree.
+ * `nlink`, `links` and `fingerprint` (0 where the walk found two states of one file); the flag stays on those with a second name in the tree.
  * Returns 0 or -ENOMEM. */
 int links_resolve(struct tree *tree) WARN_UNUSED;

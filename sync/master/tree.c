@@ -44,12 +44,25 @@ int tree_path(
 	return 0;
 }
 
-uint64_t tree_fingerprint(const struct stat *st, int64_t seen_ns)
+/* From when on a change shows in the ctime. */
+static int64_t settled_ns(const struct stat *st)
 {
-	int64_t ctime_ns = st->st_ctim.tv_sec * NS_PER_SEC + st->st_ctim.tv_nsec;
 	bool is_coarse = st->st_ctim.tv_nsec == 0 && st->st_mtim.tv_nsec == 0;
 
-	if (ctime_ns > seen_ns - (is_coarse ? RACY_COARSE_NS : RACY_NS))
+	return st->st_ctim.tv_sec * NS_PER_SEC + st->st_ctim.tv_nsec +
+	       (is_coarse ? RACY_COARSE_NS : RACY_NS);
+}
+
+int64_t tree_racy_ns(const struct stat *st, int64_t now_ns)
+{
+	int64_t left_ns = settled_ns(st) - now_ns;
+
+	return left_ns > 0 && left_ns <= 2 * RACY_COARSE_NS ? left_ns : 0;
+}
+
+uint64_t tree_fingerprint(const struct stat *st, int64_t seen_ns)
+{
+	if (settled_ns(st) > seen_ns)
 		return 0;
 	uint64_t v[] = {st->st_ino, (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec,
 		(uint64_t)st->st_mtim.tv_nsec, (uint64_t)st->st_ctim.tv_sec,

@@ -63,11 +63,16 @@ struct tree_dir {
 	uint32_t previous_index;
 };
 
-/* One hard-linked file: all its names in the tree. */
+/* One hard-linked file: all its names in the tree. The walk gives every name a group of its
+ * own; links_resolve() leaves one for each file. */
 struct link_group {
 	struct tree_entry *reader; /* the name under which this publish reads it */
-	uint64_t ino;
+	uint64_t device;	   /* st_dev and st_ino: what is read must be this file */
+	uint64_t number;
+	uint64_t ino;  /* as published */
+	uint64_t seen; /* the fingerprint that the walk found */
 	uint32_t count;
+	uint32_t read_count; /* names that get what this publish reads */
 };
 
 struct tree {
@@ -90,6 +95,11 @@ int tree_path(const struct tree_dir *dir, const struct tree_entry *entry,
 /* A fingerprint of what stat(2) says. `seen_ns` is when it was asked, real time: an entry that
  * changed so shortly before that another change could leave no trace gets 0. */
 uint64_t tree_fingerprint(const struct stat *st, int64_t seen_ns);
+
+/* How long until a change of what `st` tells of is sure to change its ctime: 0 unless the last
+ * change is too young. A ctime that lies far ahead is nobody's clock's, and no new change gets it:
+ * 0 too. */
+int64_t tree_racy_ns(const struct stat *st, int64_t now_ns);
 
 /* Copies the published part of `st` into `e`; the fingerprint too. */
 void tree_entry_set_stat(struct tree_entry *e, const struct stat *st, int64_t seen_ns);

@@ -127,10 +127,13 @@ static int add_found(struct walker *t, const struct tree_dir *dir, int fd,
 	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
 		e->rdev = st.st_rdev;
 	if (!S_ISDIR(st.st_mode) && st.st_nlink > 1) {
-		/* the group is found by device and number once all is read */
-		uint64_t id[2] = {st.st_dev, st.st_ino};
-
-		e->ino = hash64(id, sizeof(id), 0);
+		/* joined with the file's other names once all is read */
+		e->links = arena_zalloc(&t->arena, sizeof(*e->links));
+		if (!e->links)
+			return -ENOMEM;
+		e->links->device = st.st_dev;
+		e->links->number = st.st_ino;
+		e->links->seen = e->fingerprint;
 		e->flags |= TREE_ENTRY_LINKED;
 	}
 	t->found_count++;

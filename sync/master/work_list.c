@@ -75,6 +75,8 @@ static int add_item(struct work_list *w, size_t *capacity, size_t *follower_capa
 	struct link_group *links = e->links;
 	int r;
 
+	if (links)
+		links->read_count++;
 	if (links && links->reader) {
 		r = mem_grow((void **)&w->followers, follower_capacity, w->follower_count,
 			sizeof(struct tree_entry *));
