@@ -47,7 +47,8 @@ static struct checkpoint *start(int64_t now_ns)
 static void write_other_boot(int64_t horizon_ns)
 {
 	char text[128];
-	int n = snprintf(text, sizeof(text), "%s %" PRId64 " open\n", OTHER_BOOT, horizon_ns);
+	int n = snprintf(
+		text, sizeof(text), "%s %" PRId64 " open\n", OTHER_BOOT, horizon_ns);
 
 	scratch_write(&scratch, "checkpoint", text, (size_t)n);
 }
@@ -74,15 +75,10 @@ static void a_new_cache_has_nothing_to_doubt(void **state)
 	checkpoint_free(c);
 }
 
-static void write_record(const char *text)
-{
-	scratch_write(&scratch, "checkpoint", text, strlen(text));
-}
-
 static void after_an_orderly_end_nothing_is_in_doubt(void **state)
 {
 	(void)state;
-	write_record(OTHER_BOOT " 5 ended\n");
+	write_record(OTHER_BOOT " 5 ended");
 	struct checkpoint *c = start(NOW);
 
 	assert_false(checkpoint_is_after_crash(c));
@@ -93,7 +89,7 @@ static void after_an_orderly_end_nothing_is_in_doubt(void **state)
 static void a_crash_is_remembered_until_all_is_verified(void **state)
 {
 	(void)state;
-	write_record(OTHER_BOOT " 5 open\n");
+	write_record(OTHER_BOOT " 5 open");
 	struct checkpoint *c = start(NOW);
 
 	assert_true(checkpoint_is_after_crash(c));
@@ -108,6 +104,30 @@ static void a_crash_is_remembered_until_all_is_verified(void **state)
 	c = start(NOW + 2 * NS_PER_SEC);
 	assert_false(checkpoint_is_after_crash(c));
 	checkpoint_free(c);
+}
+
+/* Taken while a session wrote, a copy may say of pieces that they are there which are not. */
+static void a_copy_of_a_cache_is_in_doubt(void **state)
+{
+	AUTO_BUFFER struct buffer text = BUFFER_INIT(256);
+	struct checkpoint *c = start(NOW);
+	struct checkpoint *copy;
+
+	(void)state;
+	checkpoint_free(c);
+	assert_int_equal(io_read_file(scratch.fd, "checkpoint", &text), 0);
+	assert_int_equal(mkdirat(scratch.fd, "copy", 0700), 0);
+	scratch_write(&scratch, "copy/checkpoint", text.data, text.len);
+	int fd = openat(scratch.fd, "copy", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(checkpoint_open(fd, &copy), 0);
+		assert_true(checkpoint_is_after_crash(copy));
+		assert_true(checkpoint_is_doubtful(copy, OLD));
+		checkpoint_free(copy);
+	}
+	close(fd);
 }
 
 static void what_this_session_lands_is_trusted(void **state)
@@ -201,8 +221,8 @@ static void while_anything_is_in_doubt_no_checkpoint_is_written(void **state)
 
 static void an_unreadable_record_trusts_nothing(void **state)
 {
-	static const char *const texts[] = {
-		"", "nonsense", OTHER_BOOT, OTHER_BOOT " x\n", "- 9223372036854775807\n"};
+	static const char *const texts[] = {"", "nonsense", OTHER_BOOT,
+		(OTHER_BOOT " x\n"), "- 9223372036854775807\n"};
 	char longest[300];
 
 	(void)state;
@@ -229,6 +249,7 @@ int main(void)
 		T(a_new_cache_has_nothing_to_doubt),
 		T(after_an_orderly_end_nothing_is_in_doubt),
 		T(a_crash_is_remembered_until_all_is_verified),
+		T(a_copy_of_a_cache_is_in_doubt),
 		T(what_this_session_lands_is_trusted),
 		T(after_a_kill_everything_is_trusted),
 		T(after_another_boot_what_landed_behind_the_horizon_is_in_doubt),

@@ -184,7 +184,9 @@ static void nested_packages_are_fetched_when_first_entered(void **state)
 	assert_int_equal(fake_source_count_catalogs(fake), 3);
 	assert_int_equal(view_enter_local(view, &npm, &dir), 0);
 	assert_true(S_ISREG(file.entry->mode));
-	file = WALK(view, "npm", "left", "lib", "index.js");
+	struct view_node again = WALK(view, "npm", "left", "lib", "index.js");
+
+	assert_true(again.id == file.id);
 	assert_int_equal(fake_source_count_catalogs(fake), 3);
 	close_view(view);
 }

@@ -162,8 +162,8 @@ static void what_fstab_adds_is_accepted(void **state)
 	(void)state;
 	assert_int_equal(
 		PARSE("none", "/m", "-o",
-			"ro,defaults,nosuid,nodev,noexec,exec,noatime,relatime,auto,"
-			"noauto,nofail,_netdev,default_permissions,"
+			"ro,defaults,nosuid,nodev,noexec,exec,noatime,relatime,auto",
+			"-o", "noauto,nofail,_netdev,default_permissions", "-o",
 			"x-systemd.automount,x-gvfs-hide,,key=/k,cache=/c"),
 		0);
 	assert_string_equal(said, "");

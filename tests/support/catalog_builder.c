@@ -298,7 +298,8 @@ void builder_xattr(struct catalog_builder *b, uint32_t entry, const char *name,
 
 	memcpy(p, &name_len, 2);
 	memcpy(p + 2, &value_len, 4);
-	memcpy(p + 6, name, name_len);
+	for (size_t i = 0; i < name_len; i++)
+		p[6 + i] = (uint8_t)name[i];
 	if (len)
 		memcpy(p + 6 + name_len, value, len);
 	n->xattr_bytes += 6 + name_len + len;
