@@ -98,6 +98,24 @@ static void a_failed_durable_write_leaves_the_old_file_and_no_temporary_one(void
 	scratch_remove(&s);
 }
 
+static void a_sweep_takes_what_killed_writers_left_and_nothing_else(void **state)
+{
+	static const char *const kept[] = {
+		"trust", "trust.tmp", "a.tmp1234567", "a.tmp1234567g", ".tmp12345678"};
+	struct scratch s;
+
+	(void)state;
+	scratch_make(&s);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		scratch_write(&s, kept[i], "x", 1);
+	scratch_write(&s, "trust.tmp0123abcd", "x", 1);
+	assert_int_equal(durable_sweep(s.fd), 0);
+	assert_false(scratch_has(&s, "trust.tmp0123abcd"));
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		assert_true(scratch_has(&s, kept[i]));
+	scratch_remove(&s);
+}
+
 static void reading_a_file_respects_the_buffers_maximum(void **state)
 {
 	AUTO_BUFFER struct buffer fits = BUFFER_INIT(5);
@@ -340,6 +358,7 @@ int main(void)
 			durable_write_replaces_whole_and_leaves_no_temporary_file),
 		cmocka_unit_test(
 			a_failed_durable_write_leaves_the_old_file_and_no_temporary_one),
+		cmocka_unit_test(a_sweep_takes_what_killed_writers_left_and_nothing_else),
 		cmocka_unit_test(reading_a_file_respects_the_buffers_maximum),
 		cmocka_unit_test(an_exact_read_of_too_short_a_file_is_corrupt),
 		cmocka_unit_test(directories_are_made_with_their_parents),
