@@ -162,7 +162,7 @@ begin_line()
 }
 
 # bar SUBJECT SECONDS KIND: for the chart.
-bar() { printf '%s\t%s\t%s\t%s\t%s\n' "$workload" "$title" "$1" "$2" "$3" >>"$results/bars"; }
+bar() { printf '%s\t%s\t%s\t%s\n' "$title" "$1" "$2" "$3" >>"$results/$workload.bars"; }
 
 seconds_text() { awk -v v="$1" 'BEGIN { printf v < 1 ? "%.3f s" : v < 100 ? "%.2f s" : "%.0f s", v }'; }
 
@@ -179,8 +179,8 @@ verdict()
 # write_line DEPOTFS YARDSTICK RATIO LIMIT-TEXT VERDICT
 write_line()
 {
-	printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$workload" "$title" "$1" "$2" "$3" "$4" "$5" \
-		"${peers_said:-–}" "$repeat" >>"$results/lines"
+	printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$title" "$1" "$2" "$3" "$4" "$5" \
+		"${peers_said:-–}" "$repeat" >>"$results/$workload.lines"
 	say "  => $1 | $2 | $3 | $4 | $5 | ${peers_said:-–}"
 }
 
