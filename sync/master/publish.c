@@ -3,7 +3,6 @@
 
 #include "cache/base/clock.h"
 #include "cache/base/compress.h"
-#include "cache/base/durable.h"
 #include "cache/base/file_lock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
@@ -12,9 +11,8 @@
 #include "sync/master/chunk_index.h"
 #include "sync/master/links.h"
 #include "sync/master/parallel.h"
-#include "sync/master/staging.h"
+#include "sync/master/publish_state.h"
 #include "sync/master/tree_walk.h"
-#include "sync/master/work_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,39 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define GLOBS_MAX_BYTES (1024 * 1024)
-#define DAY_NS		(INT64_C(86400) * NS_PER_SEC)
-
-struct publish {
-	const struct publish_options *o;
-	struct publish_report *report;
-	struct depot *depot;
-	int publisher_fd;
-	int tmp_fd;
-	int lock_fd;
-	struct signing_key *key;
-	struct trust trust;
-	struct scan_state *state;
-	bool state_is_new;
-	struct revision latest; /* number 0: none yet */
-	struct digest latest_digest;
-	struct head head; /* the channel's, sequence 0: none */
-
-	char *globs_text; /* one a line, as remembered */
-	char **globs;	  /* into globs_text */
-	size_t glob_count;
-
-	struct tree tree;
-	struct packages packages;
-	struct arena arena;
-	struct history *history;
-	struct work_list work;
-	struct chunk_table *chunks;
-	struct pack_writer *packs;
-	struct staging *staging;
-	size_t *level_list; /* packages of one height */
-};
 
 static void publish_release(struct publish *p)
 {
@@ -376,149 +341,6 @@ static int make_catalogs(struct publish *p)
 	return 0;
 }
 
-static int write_record(struct publish *p, const char *name, const struct buffer *text)
-{
-	int r = durable_write(p->depot->fd, name, text->data, text->len, 0644);
-
-	if (r < 0)
-		return log_error_errno(r, "cannot write %s/%s: %s%s", p->depot->path,
-			name, log_strerror(r),
-			r == -ENOSPC ? "; make room and publish again" : "");
-	return 0;
-}
-
-static int write_revision(struct publish *p, int64_t now_ns)
-{
-	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
-	const struct package *root = p->packages.list[0];
-	struct revision next = {.number = p->latest.number + 1,
-		.previous = p->latest_digest,
-		.root = root->ref,
-		.tree_entries = root->tree_entries,
-		.tree_bytes = root->tree_bytes,
-		.published_ns = now_ns};
-	char name[64];
-
-	memcpy(next.id, p->trust.id, sizeof(next.id));
-	(void)snprintf(next.message, sizeof(next.message), "%s",
-		p->o->message ? p->o->message : "");
-	(void)snprintf(name, sizeof(name), "revision/%" PRIu64, next.number);
-	int r = revision_encode(&next, p->key, &text);
-
-	if (r < 0)
-		return log_error_errno(r, "cannot sign revision %" PRIu64 ": %s",
-			next.number, log_strerror(r));
-	r = write_record(p, name, &text);
-	if (r < 0)
-		return r;
-	p->latest = next;
-	return digest_of(text.data, text.len, &p->latest_digest);
-}
-
-static int write_head(struct publish *p, int64_t now_ns)
-{
-	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
-	struct head next = {.sequence = p->head.sequence + 1,
-		.revision = p->latest.number,
-		.root = p->latest.root,
-		.published_ns = now_ns,
-		.expires_ns = p->o->expires_days
-				      ? now_ns + (int64_t)p->o->expires_days * DAY_NS
-				      : 0};
-	char name[96];
-
-	memcpy(next.id, p->trust.id, sizeof(next.id));
-	(void)snprintf(next.channel, sizeof(next.channel), "%s", p->o->channel);
-	(void)snprintf(name, sizeof(name), "channel/%s", p->o->channel);
-	int r = head_encode(&next, p->key, &text);
-
-	if (r < 0)
-		return log_error_errno(r, "cannot sign the head of channel %s: %s",
-			p->o->channel, log_strerror(r));
-	r = write_record(p, name, &text);
-	if (r == 0)
-		p->head = next;
-	return r;
-}
-
-static int remember_packages(struct publish *p)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < p->packages.count; i++) {
-		const struct package *pkg = p->packages.list[i];
-		struct known_package known = {.hash = pkg->hash,
-			.ref = pkg->ref,
-			.tree_entries = pkg->tree_entries,
-			.tree_bytes = pkg->tree_bytes};
-
-		if (pkg->is_dirty)
-			r = scan_state_put_package(p->state, pkg->path, pkg->path_length,
-				&known, pkg->fingerprints, pkg->entry_count);
-		else
-			r = scan_state_keep_package(
-				p->state, pkg->path, pkg->path_length);
-	}
-	return r == 0 ? scan_state_drop_others(p->state) : r;
-}
-
-/* Only once the head is safe: what the state says is published is published. */
-static int save_state(struct publish *p)
-{
-	struct buffer globs AUTO_BUFFER = BUFFER_INIT(GLOBS_MAX_BYTES);
-	char number[32];
-	int r = scan_state_begin(p->state);
-
-	for (size_t i = 0; r == 0 && i < p->glob_count; i++)
-		r = buffer_printf(&globs, "%s\n", p->globs[i]);
-	if (r == 0)
-		r = buffer_add(&globs, "", 1);
-	(void)snprintf(number, sizeof(number), "%" PRIu64, p->latest.number);
-	if (r == 0)
-		r = scan_state_put_setting(
-			p->state, "packages", (const char *)globs.data);
-	if (r == 0)
-		r = scan_state_put_setting(p->state, "revision", number);
-	if (r == 0)
-		r = remember_packages(p);
-	if (r == 0)
-		r = chunk_index_add(p->state, p->chunks);
-	if (r == 0)
-		r = scan_state_commit(p->state);
-	if (r < 0)
-		log_warn("the publisher's state was not saved (%s): the next publish "
-			 "reads "
-			 "more files than it needs to",
-			log_strerror(r));
-	return 0;
-}
-
-/* The channel's head when there is no new revision. */
-static int point_channel(struct publish *p)
-{
-	int64_t now_ns = clock_real_ns();
-	const struct head *h = &p->head;
-
-	p->report->outcome = PUBLISH_NOTHING;
-	p->report->revision = p->latest.number;
-	p->report->tree_bytes = p->latest.tree_bytes;
-	if (h->revision != p->latest.number)
-		p->report->outcome = PUBLISH_HEAD;
-	else if (h->expires_ns && now_ns - h->published_ns > h->expires_ns - now_ns)
-		p->report->outcome = PUBLISH_RENEWED;
-	else
-		return 0;
-	return write_head(p, now_ns);
-}
-
-static bool is_as_latest(const struct publish *p)
-{
-	const struct package *root = p->packages.list[0];
-
-	return p->latest.number &&
-	       digest_equal(&root->ref.digest, &p->latest.root.digest);
-}
-
 static int start_work(struct publish *p)
 {
 	int r = history_new(p->depot, p->state, &p->arena, &p->history);
@@ -532,34 +354,10 @@ static int start_work(struct publish *p)
 	return r;
 }
 
-static int commit(struct publish *p)
-{
-	int64_t now_ns = clock_real_ns();
-	/* there may be objects even so: those that the depot had lost */
-	int r = staging_install(p->staging);
-
-	if (r < 0)
-		return r;
-	if (is_as_latest(p)) {
-		r = point_channel(p);
-		/* what could not be told from changed now can */
-		return r == 0 ? save_state(p) : r;
-	}
-	r = write_revision(p, now_ns);
-	if (r == 0)
-		r = write_head(p, now_ns);
-	if (r < 0)
-		return r;
-	p->report->outcome = PUBLISH_REVISION;
-	p->report->revision = p->latest.number;
-	p->report->tree_bytes = p->latest.tree_bytes;
-	return save_state(p);
-}
-
 static int dry_run(struct publish *p)
 {
 	p->report->outcome = PUBLISH_DRY_RUN;
-	p->report->has_changes = p->work.count > 0 || !is_as_latest(p);
+	p->report->has_changes = p->work.count > 0 || !publish_is_as_latest(p);
 	p->report->revision = p->latest.number + p->report->has_changes;
 	p->report->files_read = p->work.files;
 	p->report->bytes_read = p->work.bytes;
@@ -609,8 +407,9 @@ int publish(const struct publish_options *options, struct publish_report *out)
 		r = scan(&p);
 	if (r < 0)
 		return r;
-	if (!p.packages.list[0]->is_dirty && is_as_latest(&p) && !options->is_dry_run) {
-		r = point_channel(&p);
+	if (!p.packages.list[0]->is_dirty && publish_is_as_latest(&p) &&
+		!options->is_dry_run) {
+		r = publish_point_channel(&p);
 	} else {
 		r = start_work(&p);
 		if (r == 0 && options->is_dry_run) {
@@ -622,7 +421,7 @@ int publish(const struct publish_options *options, struct publish_report *out)
 			if (r == 0)
 				r = make_catalogs(&p);
 			if (r == 0)
-				r = commit(&p);
+				r = publish_commit(&p);
 		}
 	}
 	if (r < 0)

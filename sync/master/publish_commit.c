@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The end of a publish: objects in place, then the revision, then the head, then the state. */
+#include "cache/base/clock.h"
+#include "cache/base/durable.h"
+#include "cache/base/log.h"
+#include "sync/master/chunk_index.h"
+#include "sync/master/publish_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DAY_NS (INT64_C(86400) * NS_PER_SEC)
+
+static int write_record(struct publish *p, const char *name, const struct buffer *text)
+{
+	int r = durable_write(p->depot->fd, name, text->data, text->len, 0644);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot write %s/%s: %s%s", p->depot->path,
+			name, log_strerror(r),
+			r == -ENOSPC ? "; make room and publish again" : "");
+	return 0;
+}
+
+static int write_revision(struct publish *p, int64_t now_ns)
+{
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
+	const struct package *root = p->packages.list[0];
+	struct revision next = {.number = p->latest.number + 1,
+		.previous = p->latest_digest,
+		.root = root->ref,
+		.tree_entries = root->tree_entries,
+		.tree_bytes = root->tree_bytes,
+		.published_ns = now_ns};
+	char name[64];
+
+	memcpy(next.id, p->trust.id, sizeof(next.id));
+	(void)snprintf(next.message, sizeof(next.message), "%s",
+		p->o->message ? p->o->message : "");
+	(void)snprintf(name, sizeof(name), "revision/%" PRIu64, next.number);
+	int r = revision_encode(&next, p->key, &text);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot sign revision %" PRIu64 ": %s",
+			next.number, log_strerror(r));
+	r = write_record(p, name, &text);
+	if (r < 0)
+		return r;
+	p->latest = next;
+	return digest_of(text.data, text.len, &p->latest_digest);
+}
+
+static int write_head(struct publish *p, int64_t now_ns)
+{
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
+	struct head next = {.sequence = p->head.sequence + 1,
+		.revision = p->latest.number,
+		.root = p->latest.root,
+		.published_ns = now_ns,
+		.expires_ns = p->o->expires_days
+				      ? now_ns + (int64_t)p->o->expires_days * DAY_NS
+				      : 0};
+	char name[96];
+
+	memcpy(next.id, p->trust.id, sizeof(next.id));
+	(void)snprintf(next.channel, sizeof(next.channel), "%s", p->o->channel);
+	(void)snprintf(name, sizeof(name), "channel/%s", p->o->channel);
+	int r = head_encode(&next, p->key, &text);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot sign the head of channel %s: %s",
+			p->o->channel, log_strerror(r));
+	r = write_record(p, name, &text);
+	if (r == 0)
+		p->head = next;
+	return r;
+}
+
+static int remember_packages(struct publish *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->packages.count; i++) {
+		const struct package *pkg = p->packages.list[i];
+		struct known_package known = {.hash = pkg->hash,
+			.ref = pkg->ref,
+			.tree_entries = pkg->tree_entries,
+			.tree_bytes = pkg->tree_bytes};
+
+		if (pkg->is_dirty)
+			r = scan_state_put_package(p->state, pkg->path, pkg->path_length,
+				&known, pkg->fingerprints, pkg->entry_count);
+		else
+			r = scan_state_keep_package(
+				p->state, pkg->path, pkg->path_length);
+	}
+	return r == 0 ? scan_state_drop_others(p->state) : r;
+}
+
+/* Only once the head is safe: what the state says is published is published. */
+static int save_state(struct publish *p)
+{
+	struct buffer globs AUTO_BUFFER = BUFFER_INIT(GLOBS_MAX_BYTES);
+	char number[32];
+	int r = scan_state_begin(p->state);
+
+	for (size_t i = 0; r == 0 && i < p->glob_count; i++)
+		r = buffer_printf(&globs, "%s\n", p->globs[i]);
+	if (r == 0)
+		r = buffer_add(&globs, "", 1);
+	(void)snprintf(number, sizeof(number), "%" PRIu64, p->latest.number);
+	if (r == 0)
+		r = scan_state_put_setting(
+			p->state, "packages", (const char *)globs.data);
+	if (r == 0)
+		r = scan_state_put_setting(p->state, "revision", number);
+	if (r == 0)
+		r = remember_packages(p);
+	if (r == 0)
+		r = chunk_index_add(p->state, p->chunks);
+	if (r == 0)
+		r = scan_state_commit(p->state);
+	if (r < 0)
+		log_warn("the publisher's state was not saved (%s): the next publish "
+			 "reads "
+			 "more files than it needs to",
+			log_strerror(r));
+	return 0;
+}
+
+int publish_point_channel(struct publish *p)
+{
+	int64_t now_ns = clock_real_ns();
+	const struct head *h = &p->head;
+
+	p->report->outcome = PUBLISH_NOTHING;
+	p->report->revision = p->latest.number;
+	p->report->tree_bytes = p->latest.tree_bytes;
+	if (h->revision != p->latest.number)
+		p->report->outcome = PUBLISH_HEAD;
+	else if (h->expires_ns && now_ns - h->published_ns > h->expires_ns - now_ns)
+		p->report->outcome = PUBLISH_RENEWED;
+	else
+		return 0;
+	return write_head(p, now_ns);
+}
+
+bool publish_is_as_latest(const struct publish *p)
+{
+	const struct package *root = p->packages.list[0];
+
+	return p->latest.number &&
+	       digest_equal(&root->ref.digest, &p->latest.root.digest);
+}
+
+int publish_commit(struct publish *p)
+{
+	int64_t now_ns = clock_real_ns();
+	/* there may be objects even so: those that the depot had lost */
+	int r = staging_install(p->staging);
+
+	if (r < 0)
+		return r;
+	if (publish_is_as_latest(p)) {
+		r = publish_point_channel(p);
+		/* what could not be told from changed now can */
+		return r == 0 ? save_state(p) : r;
+	}
+	r = write_revision(p, now_ns);
+	if (r == 0)
+		r = write_head(p, now_ns);
+	if (r < 0)
+		return r;
+	p->report->outcome = PUBLISH_REVISION;
+	p->report->revision = p->latest.number;
+	p->report->tree_bytes = p->latest.tree_bytes;
+	return save_state(p);
+}

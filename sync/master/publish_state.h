@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the halves of one publish share: publish.c prepares, walks and reads, publish_commit.c
+ * makes it a revision. Private to them; one thread. */
+#pragma once
+
+#include "sync/master/publish.h"
+#include "sync/master/staging.h"
+#include "sync/master/work_list.h"
+
+#define GLOBS_MAX_BYTES (1024 * 1024)
+
+struct publish {
+	const struct publish_options *o;
+	struct publish_report *report;
+	struct depot *depot;
+	int publisher_fd;
+	int tmp_fd;
+	int lock_fd;
+	struct signing_key *key;
+	struct trust trust;
+	struct scan_state *state;
+	bool state_is_new;
+	struct revision latest; /* number 0: none yet */
+	struct digest latest_digest;
+	struct head head; /* the channel's, sequence 0: none */
+
+	char *globs_text; /* one a line, as remembered */
+	char **globs;	  /* into globs_text */
+	size_t glob_count;
+
+	struct tree tree;
+	struct packages packages;
+	struct arena arena;
+	struct history *history;
+	struct work_list work;
+	struct chunk_table *chunks;
+	struct pack_writer *packs;
+	struct staging *staging;
+	size_t *level_list; /* packages of one height */
+};
+
+/* True if the root catalog is that of the newest revision. */
+bool publish_is_as_latest(const struct publish *p);
+
+/* The channel's head when there is no new revision: made, renewed or left as it is. */
+int publish_point_channel(struct publish *p) WARN_UNUSED;
+
+/* Installs the staged objects, writes revision and head, saves the state. Returns 0 or -errno,
+ * logged. */
+int publish_commit(struct publish *p) WARN_UNUSED;
