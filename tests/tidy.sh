@@ -12,8 +12,8 @@ if [ ! -f "$database" ]; then
 	echo "tidy: $database is missing: configure the dev preset first"
 	exit 1
 fi
-# one file a process: in the second, clang-tidy 14 takes every va_list for uninitialized
 cd "$source_dir"
+# one file a process: in the second, clang-tidy 14 takes every va_list for uninitialized
 find cache fs sync tests -name '*.c' -not -path 'tests/fuzz/*' | grep -E "$pattern" |
 	while read -r file; do
 		! grep -qF "\"file\": \"$source_dir/$file\"" "$database" || printf '%s\0' "$file"
