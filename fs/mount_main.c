@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -50,6 +51,29 @@ struct mirror {
 	struct control *control;
 };
 
+static bool is_within(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* A cache below the mount would be hidden by it; a mount in the cache would be swept with it. */
+static int check_apart(const struct mount_options *o)
+{
+	char cache[PATH_MAX];
+
+	if (!realpath(o->cache, cache))
+		return log_error_errno(-errno, "cannot find the cache directory %s: %s",
+				o->cache, log_strerror(errno));
+	if (is_within(cache, o->mountpoint) || is_within(o->mountpoint, cache))
+		return log_error_errno(-EINVAL,
+				"the cache directory %s and the mountpoint %s must lie apart, "
+				"neither in the other",
+				o->cache, o->mountpoint);
+	return 0;
+}
+
 static int open_cache_dir(struct mirror *m)
 {
 	const char *path = m->options.cache;
@@ -63,6 +87,9 @@ static int open_cache_dir(struct mirror *m)
 	if (m->cache_dirfd < 0)
 		return log_error_errno(-errno, "cannot open the cache directory %s: %s", path,
 				log_strerror(errno));
+	r = check_apart(&m->options);
+	if (r < 0)
+		return r;
 	m->cache_lock = file_lock_take(m->cache_dirfd, "lock", &holder);
 	if (m->cache_lock == -EWOULDBLOCK)
 		return log_error_errno(-EBUSY,

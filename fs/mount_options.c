@@ -26,7 +26,9 @@ const char mount_options_help[] =
 		"  -o cafile=FILE    certificates to trust for https://\n"
 		"  -o sshkey=FILE    private key for sftp://\n"
 		"  -o knownhosts=FILE  host keys for sftp:// (~/.ssh/known_hosts)\n"
-		"  -o log=FILE       append the log to FILE\n";
+		"  -o log=FILE       append the log to FILE\n"
+		"\n"
+		"A comma in a value is written as \\,\n";
 
 void mount_options_release(struct mount_options *o)
 {
@@ -118,6 +120,28 @@ static int set_option(struct mount_options *o, char *option)
 	return -EINVAL;
 }
 
+/* Cuts the next option off `*rest` as strsep(3) does, but a comma or backslash behind a backslash
+ * belongs to it, as for every FUSE mount. */
+static char *next_option(char **rest)
+{
+	char *option = *rest;
+	char *to = option;
+
+	if (!option)
+		return NULL;
+	for (char *from = option;; from++) {
+		if (*from == '\\' && (from[1] == ',' || from[1] == '\\')) {
+			*to++ = *++from;
+		} else if (*from == ',' || *from == '\0') {
+			*rest = *from ? from + 1 : NULL;
+			*to = '\0';
+			return option;
+		} else {
+			*to++ = *from;
+		}
+	}
+}
+
 static int set_options(struct mount_options *o, const char *list)
 {
 	AUTO_FREE char *copy = mem_strdup(list);
@@ -126,7 +150,7 @@ static int set_options(struct mount_options *o, const char *list)
 
 	if (!copy)
 		return -ENOMEM;
-	while ((option = strsep(&rest, ","))) {
+	while ((option = next_option(&rest))) {
 		int r = *option ? set_option(o, option) : 0;
 
 		if (r < 0)

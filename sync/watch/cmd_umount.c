@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/cli.h"
 #include "cache/base/log.h"
-#include "cache/base/memory.h"
+#include "cache/base/mount_path.h"
 #include "sync/watch/commands.h"
 #include "sync/watch/control.h"
 #include "sync/watch/mirror_status.h"
@@ -83,11 +83,18 @@ int cmd_umount(int argc, char **argv)
 		return c == 'h' ? cli_help(help) : cli_usage_error("umount", "unknown option");
 	if (argc - optind != 1)
 		return cli_usage_error("umount", "a mountpoint is wanted");
-	AUTO_CLOSE int pidfd = daemon_pidfd(argv[optind]);
+	char path[PATH_MAX];
+	int r = mount_path_of(argv[optind], path);
+
+	if (r < 0) {
+		log_error("cannot find the mountpoint %s: %s", argv[optind], log_strerror(r));
+		return EXIT_FAILED;
+	}
+	AUTO_CLOSE int pidfd = daemon_pidfd(path);
 
 	if (pidfd < 0)
-		log_warn("no daemon answers for %s", argv[optind]);
-	if (unmount(argv[optind]) < 0)
+		log_warn("no daemon answers for %s", path);
+	if (unmount(path) < 0)
 		return EXIT_FAILED;
 	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
 
