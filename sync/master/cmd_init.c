@@ -221,6 +221,15 @@ static bool is_same(const struct stat *a, const struct stat *b)
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
 }
 
+static bool leads_up(const char *path)
+{
+	for (const char *p = path; (p = strstr(p, "..")); p += 2) {
+		if ((p == path || p[-1] == '/') && (!p[2] || p[2] == '/'))
+			return true;
+	}
+	return false;
+}
+
 /* What is in the depot is handed out by a web server. */
 static int check_key_dir(const struct init *in)
 {
@@ -236,6 +245,11 @@ static int check_key_dir(const struct init *in)
 
 	if (fd < 0 || fstat(in->fd, &depot) < 0)
 		return 0; /* making it will tell */
+	/* what is missing yet could lead anywhere by its dots */
+	if (leads_up(in->key_dir + (strcmp(path, ".") == 0 ? 0 : strlen(path))))
+		return log_error_errno(-EINVAL,
+			"the key directory %s is not there yet; name it without '..'",
+			in->key_dir);
 	while (fstat(fd, &st) == 0 && !is_same(&st, &before)) {
 		if (is_same(&st, &depot))
 			return log_error_errno(-EINVAL,
