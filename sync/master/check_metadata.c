@@ -73,7 +73,7 @@ int check_records(struct check *c, struct catalog_graph *graph)
 	struct digest before = {0};
 	bool has_before = false;
 	uint64_t latest;
-	int r = depot_latest_number(c->depot, &latest);
+	int r = depot_latest_number(c->depot, &c->trust, &latest);
 
 	for (uint64_t n = 1; r == 0 && n <= latest; n++) {
 		struct revision revision;

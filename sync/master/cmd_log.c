@@ -49,8 +49,11 @@ static int load_heads(struct log *l)
 		r = depot_head(l->depot, &l->trust, names[i], &l->heads[l->head_count]);
 		if (r == 0)
 			l->head_count++;
-		else if (r == -ENOENT)
+		else if (r != -ENOMEM) {
+			log_warn("left out %s/channel/%s: %s", l->depot->path, names[i],
+				log_strerror(r));
 			r = 0;
+		}
 	}
 	depot_channels_free(names, count);
 	return r;
@@ -167,7 +170,7 @@ static int show(const char *path, const char *key, bool is_json)
 	if (r == 0)
 		r = load_heads(&l);
 	if (r == 0)
-		r = depot_latest_number(l.depot, &latest);
+		r = depot_latest_number(l.depot, &l.trust, &latest);
 	if (r < 0)
 		return r;
 	if (is_json)

@@ -110,20 +110,18 @@ int depot_head(const struct depot *depot, const struct trust *trust, const char 
 	(void)snprintf(name, sizeof(name), "channel/%s", channel);
 	int r = io_read_file(depot->fd, name, &text);
 
-	if (r == -ENOENT)
-		return r;
 	if (r == 0)
 		r = head_decode(text.data, text.len, trust, &head);
 	if (r == 0 && strcmp(head.channel, channel) != 0)
 		r = -EBADMSG;
 	if (r < 0)
-		return record_error(depot, name, r);
+		return r == -EFBIG ? -EBADMSG : r;
 	*out = head;
 	return 0;
 }
 
-int depot_revision(const struct depot *depot, const struct trust *trust, uint64_t number,
-	struct revision *out, struct digest *out_digest)
+static int read_revision(const struct depot *depot, const struct trust *trust,
+	uint64_t number, struct revision *out, struct digest *out_digest)
 {
 	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
 	char name[RECORD_NAME_SIZE];
@@ -133,8 +131,6 @@ int depot_revision(const struct depot *depot, const struct trust *trust, uint64_
 	(void)snprintf(name, sizeof(name), "revision/%" PRIu64, number);
 	int r = io_read_file(depot->fd, name, &text);
 
-	if (r == -ENOENT)
-		return r;
 	if (r == 0)
 		r = revision_decode(text.data, text.len, trust, &revision);
 	if (r == 0 && revision.number != number)
@@ -142,10 +138,22 @@ int depot_revision(const struct depot *depot, const struct trust *trust, uint64_
 	if (r == 0)
 		r = digest_of(text.data, text.len, &digest);
 	if (r < 0)
-		return record_error(depot, name, r);
+		return r;
 	*out = revision;
 	*out_digest = digest;
 	return 0;
+}
+
+int depot_revision(const struct depot *depot, const struct trust *trust, uint64_t number,
+	struct revision *out, struct digest *out_digest)
+{
+	char name[RECORD_NAME_SIZE];
+	int r = read_revision(depot, trust, number, out, out_digest);
+
+	if (r == 0 || r == -ENOENT)
+		return r;
+	(void)snprintf(name, sizeof(name), "revision/%" PRIu64, number);
+	return record_error(depot, name, r);
 }
 
 static void cleanup_dir(DIR **dir)
@@ -164,10 +172,21 @@ static DIR *open_list(const struct depot *depot, const char *name)
 	return dir;
 }
 
-int depot_latest_number(const struct depot *depot, uint64_t *out)
+static int compare_numbers(const void *a, const void *b)
+{
+	const uint64_t *x = a;
+	const uint64_t *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* All numbers that stand as names in revision/, sorted. */
+static int list_numbers(const struct depot *depot, uint64_t **out, size_t *out_count)
 {
 	DIR *dir CLEANUP(cleanup_dir) = open_list(depot, "revision");
-	uint64_t latest = 0;
+	AUTO_FREE uint64_t *list = NULL;
+	size_t capacity = 0;
+	size_t count = 0;
 
 	if (!dir)
 		return record_error(depot, "revision", -errno);
@@ -181,10 +200,50 @@ int depot_latest_number(const struct depot *depot, uint64_t *out)
 			return record_error(depot, "revision", -errno);
 		if (!d)
 			break;
-		if (d->d_name[0] != '0' && io_parse_u64(d->d_name, &n) == 0 && n > latest)
-			latest = n;
+		if (d->d_name[0] == '0' || io_parse_u64(d->d_name, &n) < 0)
+			continue;
+		int r = mem_grow((void **)&list, &capacity, count, sizeof(*list));
+
+		if (r < 0)
+			return r;
+		list[count++] = n;
 	}
-	*out = latest;
+	if (count)
+		qsort(list, count, sizeof(*list), compare_numbers);
+	*out = TAKE_PTR(list);
+	*out_count = count;
+	return 0;
+}
+
+int depot_latest_number(
+	const struct depot *depot, const struct trust *trust, uint64_t *out)
+{
+	AUTO_FREE uint64_t *list = NULL;
+	size_t count = 0;
+	int r = list_numbers(depot, &list, &count);
+	size_t last = count; /* of a run without a gap; one past it */
+
+	if (r < 0)
+		return r;
+	/* revisions follow each other: one sound record vouches for the run it is in, so that a
+	 * damaged newest one is noticed, and one name out of nowhere is not believed */
+	for (size_t i = count; i-- > 0;) {
+		struct revision revision;
+		struct digest digest;
+
+		r = read_revision(depot, trust, list[i], &revision, &digest);
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0)
+			break;
+		if (i == 0 || list[i - 1] + 1 == list[i])
+			continue;
+		log_warn("%s/revision/%" PRIu64 " is no revision of this depot (%s); "
+			 "remove it",
+			depot->path, list[last - 1], log_strerror(r));
+		last = i;
+	}
+	*out = last ? list[last - 1] : 0;
 	return 0;
 }
 

@@ -5,7 +5,8 @@
  *
  *	r = depot_open(path, &depot);
  *	r = depot_trust(depot, NULL, &trust);
- *	r = depot_latest(depot, &trust, &revision, &digest);	-ENOENT: none yet
+ *	r = depot_latest_number(depot, &trust, &number);	0: none yet
+ *	r = depot_revision(depot, &trust, number, &revision, &digest);
  *	...
  *	depot_close(depot);
  *
@@ -46,7 +47,8 @@ int depot_trust_by(const struct depot *depot, const struct key_ring *ring,
 void depot_object_name(
 	const char *kind, const struct digest *digest, char out[DEPOT_OBJECT_SIZE]);
 
-/* A channel's head. -ENOENT, not logged, when there is none. */
+/* A channel's head. -ENOENT when there is none, -EBADMSG, -EKEYREJECTED or -EXDEV when what is
+ * there is not this depot's head. Not logged: only the caller knows whether it matters. */
 int depot_head(const struct depot *depot, const struct trust *trust, const char *channel,
 	struct head *out) WARN_UNUSED;
 
@@ -54,8 +56,11 @@ int depot_head(const struct depot *depot, const struct trust *trust, const char 
 int depot_revision(const struct depot *depot, const struct trust *trust, uint64_t number,
 	struct revision *out, struct digest *out_digest) WARN_UNUSED;
 
-/* The highest revision number there is, 0 for none. */
-int depot_latest_number(const struct depot *depot, uint64_t *out) WARN_UNUSED;
+/* The highest revision number there is, 0 for none; its record may still be damaged. Files with
+ * higher numbers that are not and do not follow on records of this depot are passed over, with a
+ * warning. */
+int depot_latest_number(
+	const struct depot *depot, const struct trust *trust, uint64_t *out) WARN_UNUSED;
 
 /* All channels' names, sorted; from mem_alloc(), one block per name and one for the list. */
 int depot_channels(const struct depot *depot, char ***out, size_t *out_count) WARN_UNUSED;

@@ -124,7 +124,7 @@ static int open_publisher(struct publish *p)
 static int load_records(struct publish *p)
 {
 	uint64_t number;
-	int r = depot_latest_number(p->depot, &number);
+	int r = depot_latest_number(p->depot, &p->trust, &number);
 
 	if (r == 0 && number)
 		r = depot_revision(
@@ -132,7 +132,16 @@ static int load_records(struct publish *p)
 	if (r < 0)
 		return r;
 	r = depot_head(p->depot, &p->trust, p->o->channel, &p->head);
-	return r == -ENOENT ? 0 : r;
+	if (r == 0 || r == -ENOENT)
+		return 0;
+	/* no mirror takes it either: what is made from the depot can only be better */
+	if (r == -EBADMSG || r == -EKEYREJECTED || r == -EXDEV) {
+		log_warn("%s/channel/%s is damaged (%s); publishing replaces it",
+			p->depot->path, p->o->channel, log_strerror(r));
+		return 0;
+	}
+	return log_error_errno(r, "cannot read %s/channel/%s: %s", p->depot->path,
+		p->o->channel, log_strerror(r));
 }
 
 static int open_state(struct publish *p)
@@ -370,6 +379,8 @@ static int prepare(struct publish *p)
 
 	if (r == 0)
 		r = load_key(p);
+	if (r == 0)
+		r = publish_try_signing(p);
 	if (r < 0)
 		return r;
 	r = open_publisher(p);
@@ -382,6 +393,8 @@ static int prepare(struct publish *p)
 		r = staging_new(p->depot, p->tmp_fd, &p->staging);
 	if (r == 0)
 		r = open_state(p);
+	if (r == 0)
+		r = publish_recall_sequence(p);
 	if (r == 0)
 		r = choose_globs(p);
 	if (r == 0)

@@ -22,7 +22,8 @@ struct publish {
 	bool state_is_new;
 	struct revision latest; /* number 0: none yet */
 	struct digest latest_digest;
-	struct head head; /* the channel's, sequence 0: none */
+	struct head head;	/* the channel's, sequence 0: none */
+	uint64_t last_sequence; /* the highest that the channel had, as far as is known */
 
 	char *globs_text; /* one a line, as remembered */
 	char **globs;	  /* into globs_text */
@@ -38,6 +39,13 @@ struct publish {
 	struct staging *staging;
 	size_t *level_list; /* packages of one height */
 };
+
+/* Finds out the channel's last sequence, once head, newest revision and state are at hand. */
+int publish_recall_sequence(struct publish *p) WARN_UNUSED;
+
+/* Signs a record like the one that will be written: what cannot be signed shows before anything
+ * was read. Returns 0 or -errno, logged. */
+int publish_try_signing(const struct publish *p) WARN_UNUSED;
 
 /* True if the root catalog is that of the newest revision. */
 bool publish_is_as_latest(const struct publish *p);

@@ -3,7 +3,8 @@
  * What the publisher remembers between two publishes, in .publisher/state.db: of every package
  * the hash of its names and fingerprints and the catalog that came of it; and where each chunk
  * of the depot lies. All of it can be found again at the price of reading, so a state that is
- * lost or damaged is started afresh. The only user of SQLite in sync/master.
+ * lost or damaged is started afresh. Settings: what --packages said, the newest revision, the
+ * channels' last sequences. The only user of SQLite in sync/master.
  *
  *	r = scan_state_open(publisher_dir, repository_id, &state);
  *	r = scan_state_package(state, path, len, &known);

@@ -128,7 +128,7 @@ struct catalog *bench_root(const struct bench *b)
 
 	assert_int_equal(depot_open(b->depot, &depot), 0);
 	assert_int_equal(depot_trust(depot, NULL, &trust), 0);
-	assert_int_equal(depot_latest_number(depot, &number), 0);
+	assert_int_equal(depot_latest_number(depot, &trust, &number), 0);
 	assert_int_equal(depot_revision(depot, &trust, number, &revision, &digest), 0);
 	assert_int_equal(depot_catalog(depot, &revision.root, &catalog), 0);
 	depot_close(depot);
