@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/support.h"
+
+#include "cache/ahead.h"
+
+#define FRAMES 1000
+
+static struct ahead_table table;
+static const struct catalog catalog = {.frame_count = FRAMES};
+static const struct catalog other = {.frame_count = FRAMES};
+
+static int make(void **state)
+{
+	(void)state;
+	table = (struct ahead_table){0};
+	ahead_init(&table);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	(void)state;
+	ahead_release(&table);
+	return 0;
+}
+
+static void without_a_miss_nothing_is_asked_for(void **state)
+{
+	(void)state;
+	for (uint32_t f = 0; f < FRAMES; f++)
+		assert_int_equal(ahead_touch(&table, &catalog, f, false).count, 0);
+}
+
+static void the_first_miss_asks_for_little(void **state)
+{
+	struct ahead_range r = ahead_touch(&table, &catalog, 10, true);
+
+	(void)state;
+	assert_int_equal(r.first, 11);
+	assert_in_range(r.count, 1, 4);
+}
+
+/* Every frame behind the first miss is asked for once, in order, before it is reached. */
+static void progress_asks_for_everything_once_and_in_time(void **state)
+{
+	struct ahead_range r = ahead_touch(&table, &catalog, 0, true);
+	uint32_t asked = 1;
+	uint32_t widest = 0;
+
+	(void)state;
+	for (uint32_t f = 0; f < FRAMES; f++) {
+		if (f)
+			r = ahead_touch(&table, &catalog, f, false);
+		if (r.count) {
+			assert_int_equal(r.first, asked);
+			asked += r.count;
+			widest = r.count > widest ? r.count : widest;
+		}
+		assert_true(asked > f);
+		assert_true(f + 1 == FRAMES || asked > f + 1);
+	}
+	assert_int_equal(asked, FRAMES);
+	assert_true(widest >= 32);
+	assert_int_equal(table.active, 0); /* it has seen the end */
+}
+
+static void a_seek_begins_a_small_window_again(void **state)
+{
+	(void)state;
+	ahead_touch(&table, &catalog, 0, true);
+	for (uint32_t f = 1; f < 50; f++)
+		ahead_touch(&table, &catalog, f, false);
+	struct ahead_range r = ahead_touch(&table, &catalog, 800, true);
+
+	assert_int_equal(r.first, 801);
+	assert_in_range(r.count, 1, 4);
+}
+
+static void readers_who_overtake_each_other_are_one_stream(void **state)
+{
+	uint32_t asked = 0;
+
+	(void)state;
+	ahead_touch(&table, &catalog, 100, true);
+	for (uint32_t f = 101; f < 200; f++) {
+		asked += ahead_touch(&table, &catalog, f, true).count;
+		assert_int_equal(ahead_touch(&table, &catalog, f - 2, true).count, 0);
+	}
+	assert_int_equal(table.active, 1);
+	assert_true(asked > 90);
+}
+
+static void catalogs_have_streams_of_their_own(void **state)
+{
+	(void)state;
+	ahead_touch(&table, &catalog, 5, true);
+	assert_int_equal(ahead_touch(&table, &other, 6, false).count, 0);
+	assert_int_equal(ahead_touch(&table, &other, 5, true).first, 6);
+	assert_int_equal(table.active, 2);
+}
+
+static void more_streams_than_places_push_the_oldest_out(void **state)
+{
+	static struct catalog many[AHEAD_STREAMS + 8];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+		many[i].frame_count = FRAMES;
+		assert_true(ahead_touch(&table, &many[i], 0, true).count > 0);
+	}
+	assert_int_equal(table.active, AHEAD_STREAMS);
+	assert_int_equal(ahead_touch(&table, &many[0], 1, false).count, 0);
+}
+
+static void the_last_frame_asks_for_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(ahead_touch(&table, &catalog, FRAMES - 1, true).count, 0);
+	assert_int_equal(table.active, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+	const struct CMUnitTest tests[] = {
+		T(without_a_miss_nothing_is_asked_for),
+		T(the_first_miss_asks_for_little),
+		T(progress_asks_for_everything_once_and_in_time),
+		T(a_seek_begins_a_small_window_again),
+		T(readers_who_overtake_each_other_are_one_stream),
+		T(catalogs_have_streams_of_their_own),
+		T(more_streams_than_places_push_the_oldest_out),
+		T(the_last_frame_asks_for_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
