@@ -67,8 +67,12 @@ static void client_accept(struct control *control)
 {
 	int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* it stays readable: without the pause this would spin until one comes free */
+		if (errno == EMFILE || errno == ENFILE)
+			(void)poll(NULL, 0, POLL_MS);
 		return;
+	}
 	struct client *c = control->clients;
 	const struct client *end = c + CLIENTS_MAX;
 
