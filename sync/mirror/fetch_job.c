@@ -21,7 +21,8 @@
  * there and joins it. */
 #define READER_WAIT_MAX_NS NS_PER_SEC
 
-/* With another source to turn to, waiting for this one's first byte is cut short. */
+/* With another source to turn to, waiting for this one is cut short: a share of what a
+ * reader waits for must come in the same share of the time that the reader has. */
 #define PATIENCE_SHARE 3
 
 #define LIES_OF_ONLY_SOURCE 2
@@ -37,12 +38,14 @@ struct fetch_job {
 	/* sources that gave wrong bytes, that have no such object */
 	uint32_t lied;
 	uint32_t missing;
+	uint32_t slow; /* that were given up in favour of another one */
 	unsigned int lies;
 	unsigned int tries;
 	bool is_quick;
 
 	/* this try */
 	size_t site;
+	bool is_patient; /* there is no other source to turn to */
 	char *url;
 	struct transfer transfer;
 	struct transfer_result result;
@@ -306,6 +309,29 @@ static int try_catalog(struct fetch_job *job)
 	return 0;
 }
 
+/* How much must come within the time-out. Somebody waits for all of a demand; of what is
+ * read ahead, for a frame now and then, and those who read ahead share the line. */
+static uint64_t goal_bytes(const struct fetch_job *job)
+{
+	if (job->class == FETCH_BACKGROUND)
+		return 0;
+	if (job->class == FETCH_READ_AHEAD && job->transfer.length > FRAME_MAX_BYTES)
+		return FRAME_MAX_BYTES;
+	return job->transfer.length;
+}
+
+static void limit_patience(struct fetch_job *job)
+{
+	struct transfer *t = &job->transfer;
+
+	if (!job->is_patient) {
+		t->timeout_ms /= PATIENCE_SHARE;
+		t->pace_bytes = goal_bytes(job) / PATIENCE_SHARE;
+	}
+	if (job->is_quick && t->timeout_ms > QUICK_TIMEOUT_MS)
+		t->timeout_ms = QUICK_TIMEOUT_MS;
+}
+
 /* Starts a try at `site`. On failure the job still belongs to the caller. */
 static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 {
@@ -329,18 +355,34 @@ static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 		.on_start = on_start,
 		.on_done = on_done,
 	};
-	if (upstream_count(fetcher->upstream) > 1)
-		job->transfer.timeout_ms = fetcher->timeout_ms / PATIENCE_SHARE;
-	if (job->is_quick && job->transfer.timeout_ms > QUICK_TIMEOUT_MS)
-		job->transfer.timeout_ms = QUICK_TIMEOUT_MS;
 	int r = job->frames ? try_frames(job) : try_catalog(job);
 
 	if (r < 0)
 		return r;
+	limit_patience(job);
 	atomic_store(&job->has_lied, false);
 	atomic_store(&job->outstanding, 1);
 	upstream_count_request(fetcher->upstream);
 	return transport_start(fetcher->transport, &job->transfer);
+}
+
+/* The best source that may have the object. One that was given up as too slow is taken
+ * again, with patience, once there is none that could do better at once. */
+static int job_pick(struct fetch_job *job, size_t *out_site, int64_t *out_from_ns)
+{
+	struct upstream *u = job->fetcher->upstream;
+	uint32_t avoid = job->lied | job->missing;
+	size_t site = 0;
+	int r = upstream_pick(u, avoid | job->slow, &site, out_from_ns);
+
+	if (job->slow && (r < 0 || *out_from_ns > clock_mono_ns()))
+		r = upstream_pick(u, avoid, &site, out_from_ns);
+	uint32_t all = (UINT32_C(1) << upstream_count(u)) - 1;
+	uint32_t bit = UINT32_C(1) << site;
+
+	job->is_patient = (job->slow & bit) || !(all & ~(avoid | job->slow | bit));
+	*out_site = site;
+	return r;
 }
 
 /* Which source and when; or the error that ends the job. */
@@ -351,7 +393,7 @@ static int job_choose(struct fetch_job *job, size_t *out_site, int64_t *out_from
 
 	if (upstream_count(u) == 0 || now_ns > job->deadline_ns)
 		return -EHOSTUNREACH;
-	int r = upstream_pick(u, job->lied | job->missing, out_site, out_from_ns);
+	int r = job_pick(job, out_site, out_from_ns);
 
 	if (r < 0) {
 		if (!job->lied)
@@ -384,6 +426,19 @@ static int job_try(struct fetch_job *job)
 	int r = job_choose(job, &site, &from_ns);
 
 	return r < 0 ? r : job_start(job, site, from_ns);
+}
+
+/* The source did not bring it all; another one may, or this one later. */
+static void job_blame(struct fetch_job *job)
+{
+	const struct transfer_result *result = &job->result;
+	bool is_slow = result->is_slow && !job->is_patient;
+
+	if (result->error == -ETIMEDOUT && !job->is_patient)
+		job->slow |= UINT32_C(1) << job->site;
+	upstream_failed(job->fetcher->upstream, job->site,
+		is_slow ? UPSTREAM_SLOW : UPSTREAM_FAILS, job->start_ns, job->object,
+		result->reason);
 }
 
 /* Judges the try that is over. Returns 1 if all is there, 0 for another try, or -errno.
@@ -427,8 +482,7 @@ static int job_judge(struct fetch_job *job)
 	case -ECANCELED:
 		return job->result.error;
 	default:
-		upstream_failed(u, job->site, UPSTREAM_FAILS, job->start_ns, job->object,
-			job->result.reason);
+		job_blame(job);
 		/* it may have failed after the last frame */
 		return job->frames && missing_run(job, &first) == 0;
 	}

@@ -40,6 +40,7 @@ struct transfer_result {
 					      success */
 	uint64_t bytes;			   /* handed to on_data */
 	int64_t latency_ns;		   /* from the start to the first byte */
+	bool is_slow; /* -ETIMEDOUT although bytes were still coming */
 };
 
 /* What on_data returns to be given the same bytes again after transport_resume(). */
@@ -53,6 +54,7 @@ struct transfer {
 	uint64_t length;
 	enum fetch_class class;
 	int timeout_ms;	       /* 0: the transport's */
+	uint64_t pace_bytes;   /* so much must come in each time-out; 0: a token */
 	int64_t not_before_ns; /* monotonic; 0: at once */
 	void *arg;	       /* the caller's */
 

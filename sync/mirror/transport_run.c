@@ -13,9 +13,10 @@
 
 #define RECEIVE_BUFFER_BYTES (256L * 1024)
 #define DRAIN_MAX_BYTES	     (16 * 1024)
+#define HEADERS_MAX_BYTES    (256 * 1024)
 
 /* A transfer that moves less than this in its time-out stands still: one byte now and
- * then must not hold a reader for ever. */
+ * then must not hold a reader for ever. Whoever has another source asks for more. */
 #define PROGRESS_MIN_BYTES 4096
 
 static int run_fail(struct run *run, int error, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -84,6 +85,12 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 
 	if (!run->is_http)
 		return len;
+	/* curl keeps all that it is sent */
+	run->header_bytes += len;
+	if (run->header_bytes > HEADERS_MAX_BYTES) {
+		(void)run_fail(run, -EPROTO, "sent headers without end");
+		return 0;
+	}
 	if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
 		run->has_content_range = false;
 		run->location[0] = '\0';
@@ -300,6 +307,8 @@ int run_start(struct run *run, struct transfer *t, const struct run_options *opt
 		.start_ns = now_ns,
 		.mark_ns = now_ns,
 		.timeout_ms = t->timeout_ms ? t->timeout_ms : options->timeout_ms,
+		.pace_bytes = t->pace_bytes > PROGRESS_MIN_BYTES ? t->pace_bytes
+								 : PROGRESS_MIN_BYTES,
 	};
 	if (!run->easy)
 		return -ENOMEM;
@@ -313,7 +322,7 @@ int run_start(struct run *run, struct transfer *t, const struct run_options *opt
 
 bool run_overdue(struct run *run, int64_t now_ns)
 {
-	if (run->is_paused || run->bytes - run->mark_bytes >= PROGRESS_MIN_BYTES) {
+	if (run->is_paused || run->bytes - run->mark_bytes >= run->pace_bytes) {
 		run->mark_ns = now_ns;
 		run->mark_bytes = run->bytes;
 		return false;
@@ -322,7 +331,8 @@ bool run_overdue(struct run *run, int64_t now_ns)
 		return false;
 	double seconds = run->timeout_ms / 1000.0;
 
-	if (run->bytes == run->mark_bytes)
+	run->is_slow = run->bytes > run->mark_bytes;
+	if (!run->is_slow)
 		(void)run_fail(run, -ETIMEDOUT, "no byte for %g s", seconds);
 	else
 		(void)run_fail(run, -ETIMEDOUT, "only %" PRIu64 " bytes in %g s",
@@ -408,6 +418,7 @@ void run_finish(struct run *run, CURLcode code, struct transfer_result *out)
 		.error = run->error,
 		.status = run->status,
 		.bytes = run->bytes,
+		.is_slow = run->is_slow,
 		.latency_ns = run->first_byte_ns ? run->first_byte_ns - run->start_ns : 0,
 	};
 	(void)snprintf(out->reason, sizeof(out->reason), "%s", run->reason);

@@ -36,11 +36,14 @@ struct run {
 
 	uint64_t bytes;	  /* handed on */
 	uint64_t drained; /* thrown away */
+	size_t header_bytes;
 	int64_t start_ns;
 	int64_t first_byte_ns; /* 0: none yet */
 	int64_t mark_ns;       /* when progress was last seen ... */
 	uint64_t mark_bytes;   /* ... at this many bytes */
 	int timeout_ms;
+	uint64_t pace_bytes;
+	bool is_slow;
 
 	int error; /* ours; goes before curl's */
 	char reason[TRANSFER_REASON_SIZE];

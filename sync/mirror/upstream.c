@@ -14,6 +14,7 @@
 #define ASIDE_MIN_NS (NS_PER_SEC / 4)
 #define ASIDE_MAX_NS (30 * NS_PER_SEC)
 #define LYING_NS     (60 * NS_PER_SEC)
+#define SLOW_NS	     (60 * NS_PER_SEC)
 
 /* A source's lines in the log: a burst of LOG_BURST, then one each LOG_EVERY_NS. */
 #define LOG_BURST    5
@@ -26,6 +27,7 @@ struct site {
 	unsigned int failures; /* in a row */
 	int64_t aside_until_ns;
 	bool is_lying;		  /* why it is aside */
+	int64_t slow_since_ns;	  /* 0: it was never too slow */
 	int64_t failing_since_ns; /* 0: it last succeeded, or was never tried */
 	int64_t last_failure_ns;
 	int64_t latency_ns; /* moving average; 0: not known */
@@ -123,6 +125,12 @@ static int64_t site_from_ns(const struct site *site, int64_t now_ns)
 								: site->aside_until_ns;
 }
 
+/* Small objects go well even then, so nothing but time ends it. */
+static bool site_is_slow(const struct site *site, int64_t now_ns)
+{
+	return site->slow_since_ns && now_ns - site->slow_since_ns < SLOW_NS;
+}
+
 /* True if `a` is to be tried before `b`. */
 static bool site_is_better(const struct site *a, const struct site *b, int64_t now_ns)
 {
@@ -131,6 +139,8 @@ static bool site_is_better(const struct site *a, const struct site *b, int64_t n
 
 	if (a_aside != b_aside)
 		return b_aside;
+	if (!a_aside && site_is_slow(a, now_ns) != site_is_slow(b, now_ns))
+		return site_is_slow(b, now_ns);
 	if (!a_aside)
 		return a->latency_ns < b->latency_ns;
 	int64_t a_from = site_from_ns(a, now_ns);
@@ -237,7 +247,9 @@ void upstream_failed(struct upstream *u, size_t index, enum upstream_fault fault
 	unsigned long dropped = 0;
 
 	mutex_lock(&u->lock);
-	if (start_ns >= site->last_failure_ns) {
+	if (fault == UPSTREAM_SLOW) {
+		site->slow_since_ns = now_ns;
+	} else if (start_ns >= site->last_failure_ns) {
 		site->failures++;
 		site->last_failure_ns = now_ns;
 		site->aside_until_ns = now_ns + aside_ns(site, fault);
@@ -290,7 +302,9 @@ bool upstream_is_dead(struct upstream *u, int64_t longer_than_ns)
 bool upstream_failed_since(struct upstream *u, size_t index, int64_t since_ns)
 {
 	mutex_lock(&u->lock);
-	bool has_failed = u->sites[index].last_failure_ns > since_ns;
+	const struct site *site = &u->sites[index];
+	bool has_failed =
+		site->last_failure_ns > since_ns || site->slow_since_ns > since_ns;
 
 	mutex_unlock(&u->lock);
 	return has_failed;

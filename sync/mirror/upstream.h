@@ -2,7 +2,8 @@
 /*
  * The sources of a mirror and how they have been doing. A source that fails is put aside
  *for 0.25 s, twice as long after each further failure, at most 30 s; one that serves
- *wrong bytes for 60 s. One source's trouble is never another's.
+ *wrong bytes for 60 s; one that is too slow comes after the others for as long. One
+ *source's trouble is never another's.
  *
  *	r = upstream_new("https://a/depot,file:///srv/depot", &upstream);
  *	r = upstream_pick(upstream, avoid, &index, &from_ns);
@@ -25,6 +26,7 @@
 enum upstream_fault {
 	UPSTREAM_FAILS, /* no answer, or none that can be used */
 	UPSTREAM_LIES,	/* answers with bytes that are not what the catalogs say */
+	UPSTREAM_SLOW,	/* answers, but a reader would wait in vain */
 };
 
 struct upstream;
@@ -65,7 +67,8 @@ void upstream_missing(
  * `longer_than_ns`. */
 bool upstream_is_dead(struct upstream *upstream, int64_t longer_than_ns);
 
-/* True if this source has failed, and not succeeded again, after `since_ns`. */
+/* True if this source has failed, and not succeeded again, after `since_ns`, or has been
+ * too slow. */
 bool upstream_failed_since(struct upstream *upstream, size_t index, int64_t since_ns);
 
 /* When the last failure was (monotonic; 0: none since the last success). */

@@ -7,6 +7,7 @@
  * PORT 0 takes a free one; the port is printed on a line of its own. PATTERN (fnmatch)
  *limits the misbehaviour to some paths, --after N to what follows the first N such
  *requests. Modes: ok 404 500 redirect no-range short endless html close hang flip drip
+ *tarpit header headers
  * Runs until it is killed; one thread a connection.
  */
 #include "cache/base/cleanup.h"
@@ -32,6 +33,7 @@
 
 #define REQUEST_MAX 8192
 #define STEP_BYTES  (64 * 1024)
+#define TARPIT_STEP 4000
 
 enum mode {
 	MODE_OK,
@@ -46,10 +48,14 @@ enum mode {
 	MODE_HANG,
 	MODE_FLIP,
 	MODE_DRIP,
+	MODE_TARPIT,
+	MODE_HEADER,
+	MODE_HEADERS,
 };
 
 static const char *const mode_names[] = {"ok", "404", "500", "redirect", "no-range",
-	"short", "endless", "html", "close", "hang", "flip", "drip"};
+	"short", "endless", "html", "close", "hang", "flip", "drip", "tarpit", "header",
+	"headers"};
 
 static const char *root;
 static enum mode mode;
@@ -119,11 +125,14 @@ static void wait_for_ever(void)
 		pause();
 }
 
-static int send_endless(int fd)
+/* Eight bytes over and over, until the other side has enough. */
+static int send_endless(int fd, const char *eight)
 {
-	static char rubbish[STEP_BYTES];
+	char rubbish[STEP_BYTES];
 	int r = 0;
 
+	for (size_t i = 0; i < sizeof(rubbish); i += 8)
+		memcpy(rubbish + i, eight, 8);
 	while (r == 0)
 		r = io_write(fd, rubbish, sizeof(rubbish));
 	return r;
@@ -154,9 +163,29 @@ static int send_refusal(int fd, enum mode how)
 	case MODE_HANG:
 		wait_for_ever();
 		return 0;
+	case MODE_HEADER:
+		return say(fd, "HTTP/1.1 200 OK\r\nX: ") < 0
+			       ? -EPIPE
+			       : send_endless(fd, "aaaaaaaa");
+	case MODE_HEADERS:
+		return say(fd, "HTTP/1.1 200 OK\r\n") < 0
+			       ? -EPIPE
+			       : send_endless(fd, "X: bcd\r\n");
 	default:
 		return -1;
 	}
+}
+
+/* Never silent, never done: 40 KB a second. */
+static int send_slowly(int fd, const uint8_t *data, size_t len)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < len; i += TARPIT_STEP) {
+		r = io_write(fd, data + i, len - i < TARPIT_STEP ? len - i : TARPIT_STEP);
+		usleep(100 * 1000);
+	}
+	return r;
 }
 
 /* A body that breaks off, comes a byte at a time, or has wrong bytes in it. */
@@ -171,6 +200,8 @@ static int send_part(int fd, enum mode how, uint8_t *data, size_t len,
 		}
 		return 0;
 	}
+	if (how == MODE_TARPIT)
+		return send_slowly(fd, data, len);
 	if (how == MODE_CLOSE && sent + len > total / 2)
 		len = (size_t)(total / 2 - sent);
 	if (how == MODE_FLIP)
@@ -200,7 +231,7 @@ static int send_body(int fd, int file, enum mode how, unsigned long long first,
 			return r;
 		sent += (unsigned long long)n;
 	}
-	return how == MODE_ENDLESS ? send_endless(fd) : 0;
+	return how == MODE_ENDLESS ? send_endless(fd, "rubbish\n") : 0;
 }
 
 static int send_file(int fd, const struct request *rq, enum mode how)

@@ -176,6 +176,94 @@ static void another_source_helps_out(void **state)
 	}
 }
 
+static int64_t fetch_within(struct fetcher *fetcher, size_t count)
+{
+	int64_t start_ns = clock_mono_ns();
+	struct waited w;
+
+	wait_init(&w, &depot);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, count, 60000);
+	assert_int_equal(wait_end(&w, 60), 0);
+	assert_int_equal(w.delivered, count);
+	wait_release(&w);
+	return (clock_mono_ns() - start_ns) / NS_PER_MS;
+}
+
+static void a_tarpit_does_not_keep_from_a_healthy_source(void **state)
+{
+	struct server tarpit;
+	char urls[256];
+
+	(void)state;
+	server_start(&tarpit, depot.dir, "tarpit", NULL, NULL);
+	(void)snprintf(urls, sizeof(urls), "%s,%s", tarpit.url, depot.url);
+	struct fetcher *fetcher = open_fetcher(urls);
+
+	assert_true(fetch_within(fetcher, DEPOT_FRAMES) < TIMEOUT_MS);
+	/* and for a while it comes last */
+	for (int i = 0; i < 3; i++) {
+		assert_true(fetch_within(fetcher, DEPOT_FRAMES) < TIMEOUT_MS / 3);
+		usleep(300 * 1000);
+	}
+	fetcher_free(fetcher);
+	server_stop(&tarpit);
+}
+
+static void a_tarpit_is_better_than_nothing(void **state)
+{
+	struct server tarpit;
+	struct server dead;
+	char urls[256];
+
+	(void)state;
+	server_start(&tarpit, depot.dir, "tarpit", NULL, NULL);
+	server_start(&dead, depot.dir, "500", NULL, NULL);
+	for (int turn = 0; turn < 3; turn++) {
+		if (turn)
+			(void)snprintf(urls, sizeof(urls), "%s,%s", tarpit.url,
+				turn == 1 ? tarpit.url : dead.url);
+		else
+			(void)snprintf(urls, sizeof(urls), "%s", tarpit.url);
+		struct fetcher *fetcher = open_fetcher(urls);
+
+		/* four frames are some four seconds' worth */
+		assert_in_range(fetch_within(fetcher, 4), 2 * TIMEOUT_MS, 6 * TIMEOUT_MS);
+		fetcher_free(fetcher);
+	}
+	server_stop(&dead);
+	server_stop(&tarpit);
+}
+
+static void headers_without_end_are_the_sources_fault(void **state)
+{
+	static const char *const modes[] = {"header", "headers"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct server server;
+		unsigned int delivered;
+		char urls[256];
+		char reason[TRANSFER_REASON_SIZE];
+		AUTO_BUFFER struct buffer out = BUFFER_INIT(100);
+		int64_t start_ns = clock_mono_ns();
+
+		server_start(&server, depot.dir, modes[i], NULL, NULL);
+		(void)snprintf(urls, sizeof(urls), "%s,%s", server.url, depot.url);
+		assert_int_equal(fetch(urls, 0, DEPOT_FRAMES, &delivered), 0);
+		/* it shows long before any time-out */
+		assert_true(clock_mono_ns() - start_ns < TIMEOUT_MS / 4 * NS_PER_MS);
+		assert_int_equal(fetch(server.url, 0, 1, &delivered), -EHOSTUNREACH);
+		struct fetcher *fetcher = open_fetcher(server.url);
+
+		assert_int_equal(
+			fetcher_fetch_small(fetcher, "trust", 100, 0, &out, reason),
+			-EHOSTUNREACH);
+		assert_non_null(strstr(reason, "header"));
+		fetcher_free(fetcher);
+		server_stop(&server);
+	}
+}
+
 static void a_missing_pack_is_not_a_dead_source(void **state)
 {
 	struct fetcher *fetcher = open_fetcher(depot.url);
@@ -440,6 +528,9 @@ int main(void)
 		cmocka_unit_test(a_broken_body_is_continued_where_it_broke),
 		cmocka_unit_test(an_endless_body_brings_what_was_asked_for_and_no_more),
 		cmocka_unit_test(another_source_helps_out),
+		cmocka_unit_test(a_tarpit_does_not_keep_from_a_healthy_source),
+		cmocka_unit_test(a_tarpit_is_better_than_nothing),
+		cmocka_unit_test(headers_without_end_are_the_sources_fault),
 		cmocka_unit_test(a_missing_pack_is_not_a_dead_source),
 		cmocka_unit_test(a_receivers_own_error_ends_the_request),
 		cmocka_unit_test(frames_beyond_their_pack_are_never_asked_for),
