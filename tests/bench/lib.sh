@@ -233,7 +233,7 @@ peer()
 	projected) text="≈ $text" ;;
 	longer) text="> $text" ;;
 	esac
-	bar "$name" "${result%% *}" peer
+	bar "${text%%[0-9]*}$name" "${result%% *}" peer
 	peers_said+="${peers_said:+, }$name $text"
 }
 
