@@ -54,8 +54,6 @@ struct content_store {
 /* The record of this digest with one more reference, NULL if it is not open. */
 struct content_file *content_find(struct content_store *store, const struct digest *digest);
 
-void content_ref(struct content_file *file);
-
 /* As content_open(), for one who reads nothing: the read-ahead hears nothing of it. */
 int content_open_record(struct content_store *store, const struct catalog *catalog,
 		const struct catalog_content *content, struct content_file **out) WARN_UNUSED;

@@ -211,53 +211,81 @@ static int slot_catalog(struct slot *slot, struct waiter *w, const struct catalo
 	return 0;
 }
 
-/* The start of a mount waits here for the root catalog; nothing else ever waits. */
+/* The start of a mount waits here for the root catalog; nothing else ever waits. It lives until it
+ * was woken, which may be after the wait was given up. */
 struct blocking_waiter {
 	struct waiter waiter;
 	struct mutex lock;
 	struct condition changed;
-	bool is_over; /* lock */
-	int error;    /* lock */
+	bool is_over;	   /* lock */
+	bool is_abandoned; /* lock: the one who wakes frees it */
+	int error;	   /* lock */
 };
+
+static void blocking_waiter_free(struct blocking_waiter *b)
+{
+	condition_release(&b->changed);
+	mutex_release(&b->lock);
+	free(b);
+}
 
 static void wake_blocking(struct waiter *w, int error)
 {
 	struct blocking_waiter *b = (struct blocking_waiter *)w;
+	bool is_abandoned;
 
 	mutex_lock(&b->lock);
 	b->is_over = true;
 	b->error = error;
+	is_abandoned = b->is_abandoned;
 	condition_signal(&b->changed);
 	mutex_unlock(&b->lock);
+	if (is_abandoned)
+		blocking_waiter_free(b);
 }
 
-static int load_root(struct view *view, struct slot *root)
+/* Waits for the wake-up; -ETIMEDOUT leaves the waiter to it. */
+static int wait_blocking(struct blocking_waiter *b, int64_t deadline_ns)
 {
-	struct blocking_waiter b = {.waiter.wake = wake_blocking};
+	int r = 0;
+
+	mutex_lock(&b->lock);
+	while (!b->is_over && r == 0)
+		r = condition_wait_until(&b->changed, &b->lock, deadline_ns);
+	b->is_abandoned = !b->is_over;
+	r = b->is_over ? b->error : -ETIMEDOUT;
+	mutex_unlock(&b->lock);
+	return r;
+}
+
+int view_load(struct view *view)
+{
+	int64_t deadline_ns = clock_mono_ns() + view->config.fetch_deadline_ns;
+	struct blocking_waiter *b = mem_calloc(1, sizeof(*b));
 	const struct catalog *catalog;
 
-	mutex_init(&b.lock);
-	condition_init(&b.changed);
-	int r = slot_catalog(root, &b.waiter, &catalog);
+	if (!b)
+		return -ENOMEM;
+	b->waiter.wake = wake_blocking;
+	mutex_init(&b->lock);
+	condition_init(&b->changed);
+	int r = slot_catalog(view->root, &b->waiter, &catalog);
 
 	if (r == -EINPROGRESS) {
-		mutex_lock(&b.lock);
-		while (!b.is_over)
-			condition_wait(&b.changed, &b.lock);
-		r = b.error;
-		mutex_unlock(&b.lock);
+		r = wait_blocking(b, deadline_ns);
+		if (r == -ETIMEDOUT)
+			return r;
 		if (r == 0)
-			r = slot_catalog(root, NULL, &catalog);
+			r = slot_catalog(view->root, NULL, &catalog);
 	}
-	condition_release(&b.changed);
-	mutex_release(&b.lock);
+	blocking_waiter_free(b);
 	if (r == 0 && catalog->path_length != 0)
 		r = log_error_errno(-EBADMSG, "the root catalog of revision %llu is not of a root",
 				(unsigned long long)view->config.revision);
 	return r;
 }
 
-int view_open(const struct view_config *config, struct view **out)
+int view_new(const struct view_config *config, struct view **out)
 {
 	struct view *view = mem_calloc(1, sizeof(*view));
 
@@ -269,8 +297,6 @@ int view_open(const struct view_config *config, struct view **out)
 	int r = slot_new(view, &config->root, NULL, CATALOG_ROOT, &view->root);
 
 	mutex_unlock(&view->lock);
-	if (r == 0)
-		r = load_root(view, view->root);
 	if (r < 0) {
 		view_free(view);
 		return r;

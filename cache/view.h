@@ -6,7 +6,8 @@
  * attributes are those that the catalog above gives it, so that it can be listed before its
  * own catalog was fetched.
  *
- *	r = view_open(&config, &view);
+ *	r = view_new(&config, &view);
+ *	r = view_load(view);
  *	r = view_resolve(view, VIEW_ROOT, &node);
  *	r = view_enter(view, &node, &dir, &waiter);	(may need the network: -EINPROGRESS)
  *	r = view_child(view, &dir, index, &child);
@@ -53,10 +54,13 @@ struct view_config {
 	int64_t fetch_deadline_ns; /* how long a catalog's fetch may be retried */
 };
 
-/* Opens the root catalog, fetching it if need be (waits for that at most the deadline). */
-int view_open(const struct view_config *config, struct view **out) WARN_UNUSED;
+int view_new(const struct view_config *config, struct view **out) WARN_UNUSED;
 
-/* Only when nobody uses a node or a catalog any more. */
+/* Opens the root catalog, fetching it if need be: waits for that until the deadline, then
+ * -ETIMEDOUT, else the reason. Before anything else is asked of the view. */
+int view_load(struct view *view) WARN_UNUSED;
+
+/* Only when nobody uses a node or a catalog any more and the source has ended every request. */
 void view_free(struct view *view);
 
 /* Finds a node by number: 0 or -ESTALE for one that never was. */

@@ -27,11 +27,15 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* A fetch is retried this much longer than a reader waits for it, so that a retry finds the
  * content. */
 #define FETCH_PATIENCE 4
+
+/* The cache's folders, connections, threads, and some files of users. */
+#define NOFILE_MIN 512
 
 struct mirror {
 	struct mount_options options;
@@ -164,7 +168,10 @@ static int open_view(struct mirror *m)
 			.revision = m->channel.head.revision,
 			.fetch_deadline_ns = m->options.timeout_sec * NS_PER_SEC,
 	};
-	int r = view_open(&config, &m->view);
+	int r = view_new(&config, &m->view);
+
+	if (r == 0)
+		r = view_load(m->view);
 
 	if (r < 0)
 		return log_error_errno(r, "the root catalog of revision %" PRIu64
@@ -220,6 +227,9 @@ static int open_control(struct mirror *m)
 {
 	int r = control_start(m->options.mountpoint, answer_control, m, &m->control);
 
+	if (r == -ENXIO)
+		return log_error_errno(r, "there is no place for the control socket: set "
+					  "XDG_RUNTIME_DIR, as a login does");
 	if (r < 0)
 		return log_error_errno(r, "cannot open the control socket for %s: %s",
 				m->options.mountpoint, log_strerror(r));
@@ -270,6 +280,19 @@ static void close_mirror(struct mirror *m)
 		close(m->cache_dirfd);
 }
 
+static int raise_limits(void)
+{
+	struct rlimit limit;
+
+	io_raise_nofile();
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < NOFILE_MIN)
+		return log_error_errno(-EMFILE,
+				"only %llu open files are allowed, and %d are the least: raise "
+				"'ulimit -n' (LimitNOFILE= in a service)",
+				(unsigned long long)limit.rlim_cur, NOFILE_MIN);
+	return 0;
+}
+
 static int serve(struct mirror *m, struct daemonize *d)
 {
 	int r = m->options.log ? log_open(m->options.log) : 0;
@@ -277,8 +300,9 @@ static int serve(struct mirror *m, struct daemonize *d)
 	if (r < 0)
 		return log_error_errno(r, "cannot write the log file %s: %s", m->options.log,
 				log_strerror(r));
-	io_raise_nofile();
-	r = open_mirror(m);
+	r = raise_limits();
+	if (r == 0)
+		r = open_mirror(m);
 	if (r == 0) {
 		log_info("%s: revision %" PRIu64 " of %s/%s is mounted on %s",
 				m->channel.is_online ? "online" : "offline",

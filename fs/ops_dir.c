@@ -81,7 +81,7 @@ static int wait_for_directory(struct session *session, const struct parked_args 
 	return r < 0 ? r : view_enter(session->config.view, &node, &dir, w);
 }
 
-static const struct parked_op lookup_op = {lookup_run, wait_for_directory};
+static const struct parked_op lookup_op = {.run = lookup_run, .wait = wait_for_directory};
 
 static int64_t metadata_timeout(const struct session *session)
 {
@@ -226,8 +226,8 @@ static int readdirplus_run(
 	return run_listing(session, req, args, true);
 }
 
-static const struct parked_op readdir_op = {readdir_run, wait_for_directory};
-static const struct parked_op readdirplus_op = {readdirplus_run, wait_for_directory};
+static const struct parked_op readdir_op = {.run = readdir_run, .wait = wait_for_directory};
+static const struct parked_op readdirplus_op = {.run = readdirplus_run, .wait = wait_for_directory};
 
 static void start_listing(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		const struct parked_op *op)

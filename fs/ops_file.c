@@ -102,7 +102,20 @@ static int read_wait(struct session *session, const struct parked_args *args, st
 	return n < 0 ? (int)n : 0;
 }
 
-static const struct parked_op read_op = {read_run, read_wait};
+static void read_hold(const struct parked_args *args)
+{
+	content_ref((struct content_file *)(uintptr_t)args->handle);
+}
+
+static void read_unhold(const struct parked_args *args)
+{
+	content_close((struct content_file *)(uintptr_t)args->handle);
+}
+
+static const struct parked_op read_op = {.run = read_run,
+		.wait = read_wait,
+		.hold = read_hold,
+		.unhold = read_unhold};
 
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		struct fuse_file_info *fi)

@@ -153,6 +153,8 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 
 	if (!p)
 		return -ENOMEM;
+	if (op->hold)
+		op->hold(args);
 	int r = enlist(p);
 
 	if (r == 0) {
@@ -160,15 +162,18 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 		fuse_req_interrupt_func(req, on_interrupt, (void *)(uintptr_t)p->id);
 		r = settle(p);
 	}
-	if (r < 0) {
-		free(p);
-		return r;
+	bool is_mine = true;
+
+	if (r == 0) {
+		/* from here on it may be answered, and its file be closed */
+		r = op->wait(session, &p->args, &p->waiter);
+		if (r != -EINPROGRESS)
+			is_mine = claim(p);
 	}
-	r = op->wait(session, &p->args, &p->waiter);
+	if (op->unhold)
+		op->unhold(args);
 	if (r == -EINPROGRESS)
 		return 0;
-	bool is_mine = claim(p);
-
 	free(p);
 	if (!is_mine)
 		return 0;

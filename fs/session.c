@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/session.h"
 
+#include "cache/base/buffer.h"
 #include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
@@ -51,20 +52,25 @@ static const struct fuse_lowlevel_ops operations = {
 static int make_fuse_session(struct session *session)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	char source[512];
+	AUTO_BUFFER struct buffer name = BUFFER_INIT(4096);
+	char *options = NULL;
+	int r = buffer_printf(&name, "fsname=%s", session->config.fsname);
 
-	(void)snprintf(source, sizeof(source),
-			"ro,default_permissions,subtype=depotfs,fsname=%s%s",
-			session->config.fsname,
-			session->config.allow_other ? ",allow_other" : "");
-	if (fuse_opt_add_arg(&args, "depotfs") || fuse_opt_add_arg(&args, "-o") ||
-			fuse_opt_add_arg(&args, source)) {
-		fuse_opt_free_args(&args);
-		return -ENOMEM;
-	}
-	session->fuse = fuse_session_new(&args, &operations, sizeof(operations), session);
+	if (r < 0)
+		return r;
+	/* the name may hold what means something in an option string */
+	if (fuse_opt_add_opt(&options, "ro,default_permissions,subtype=depotfs") ||
+			fuse_opt_add_opt_escaped(&options, (const char *)name.data) ||
+			(session->config.allow_other &&
+					fuse_opt_add_opt(&options, "allow_other")) ||
+			fuse_opt_add_arg(&args, "depotfs") || fuse_opt_add_arg(&args, "-o") ||
+			fuse_opt_add_arg(&args, options))
+		r = -ENOMEM;
+	else
+		session->fuse = fuse_session_new(&args, &operations, sizeof(operations), session);
+	free(options);
 	fuse_opt_free_args(&args);
-	return session->fuse ? 0 : -EINVAL;
+	return r == 0 && !session->fuse ? -EINVAL : r;
 }
 
 int session_new(const struct session_config *config, struct session **out)

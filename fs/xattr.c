@@ -67,7 +67,7 @@ static int real_filename_wait(
 	return r < 0 ? r : view_enter(session->config.view, &node, &dir, w);
 }
 
-static const struct parked_op real_filename_op = {real_filename_run, real_filename_wait};
+static const struct parked_op real_filename_op = {.run = real_filename_run, .wait = real_filename_wait};
 
 void xattr_answer_virtual(
 		fuse_req_t req, const struct view_node *node, const char *name, size_t size)

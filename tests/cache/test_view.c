@@ -73,6 +73,24 @@ static int drop(void **state)
 	return 0;
 }
 
+/* A view that does not load is gone when its fetches have ended. */
+static int load(const struct view_config *config, struct view **out)
+{
+	struct view *view;
+	int r = view_new(config, &view);
+
+	if (r < 0)
+		return r;
+	r = view_load(view);
+	if (r < 0) {
+		fake_source_wait_idle(fake);
+		view_free(view);
+		return r;
+	}
+	*out = view;
+	return 0;
+}
+
 static int open_with(struct source *source, struct view **out)
 {
 	struct view_config config = {.catalogs = store,
@@ -81,7 +99,7 @@ static int open_with(struct source *source, struct view **out)
 		.revision = 7,
 		.fetch_deadline_ns = NS_PER_SEC};
 
-	return view_open(&config, out);
+	return load(&config, out);
 }
 
 static struct view *open_view(void)
@@ -387,6 +405,24 @@ static void a_root_that_cannot_be_had_fails_the_start(void **state)
 	assert_true(fake_source_wait_idle(fake));
 }
 
+static void a_root_that_does_not_come_in_time_is_given_up(void **state)
+{
+	struct view_config config = {.catalogs = store,
+		.source = fake_source_of(fake),
+		.root = root->ref,
+		.fetch_deadline_ns = NS_PER_SEC / 10};
+	struct view *view;
+
+	(void)state;
+	fake_source_hold(fake);
+	assert_int_equal(view_new(&config, &view), 0);
+	assert_int_equal(view_load(view), -ETIMEDOUT);
+	/* the answer comes after all, to one who waits no more */
+	fake_source_release(fake);
+	assert_true(fake_source_wait_idle(fake));
+	view_free(view);
+}
+
 static void a_root_that_belongs_elsewhere_is_refused(void **state)
 {
 	struct view_config config = {.catalogs = store,
@@ -396,7 +432,7 @@ static void a_root_that_belongs_elsewhere_is_refused(void **state)
 	struct view *view;
 
 	(void)state;
-	assert_int_equal(view_open(&config, &view), -EBADMSG);
+	assert_int_equal(load(&config, &view), -EBADMSG);
 }
 
 /* Whatever allocation fails, on whichever thread: an error, no leak, and the next try works. */
@@ -457,6 +493,7 @@ int main(void)
 		T(what_was_fetched_is_there_without_a_source),
 		T(without_a_source_what_is_missing_is_an_error_and_not_a_wait),
 		T(a_root_that_cannot_be_had_fails_the_start),
+		T(a_root_that_does_not_come_in_time_is_given_up),
 		T(a_root_that_belongs_elsewhere_is_refused),
 		T(without_memory_it_fails_and_recovers),
 	};

@@ -152,7 +152,7 @@ static int op_wait(struct session *s, const struct parked_args *args, struct wai
 	return r;
 }
 
-static const struct parked_op test_op = {op_run, op_wait};
+static const struct parked_op test_op = {.run = op_run, .wait = op_wait};
 
 static struct waiter *queued(void)
 {

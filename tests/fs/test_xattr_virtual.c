@@ -77,7 +77,8 @@ static int make(void **state)
 		.fetch_deadline_ns = NS_PER_SEC};
 
 	assert_int_equal(content_store_new(&content_config, &contents), 0);
-	assert_int_equal(view_open(&view_config, &view), 0);
+	assert_int_equal(view_new(&view_config, &view), 0);
+	assert_int_equal(view_load(view), 0);
 	context = (struct xattr_virtual_context){.view = view,
 		.contents = contents,
 		.objects = objects,
