@@ -234,7 +234,9 @@ static void status(struct source *source, struct source_status *out)
 
 struct fake_source *fake_source_new(void)
 {
-	static const struct source_ops ops = {fetch_frames, fetch_catalog, status};
+	static const struct source_ops ops = {.fetch_frames = fetch_frames,
+		.fetch_catalog = fetch_catalog,
+		.status = status};
 	struct fake_source *fake = calloc(1, sizeof(*fake));
 
 	if (!fake)
