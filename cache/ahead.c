@@ -5,6 +5,11 @@
  * cold mount may transfer for its first file (docs/decisions). */
 #define WINDOW_MIN 2
 
+/* Each window is so much larger than the one before, and is asked for when an eighth of that one
+ * is read: on a long line the ramp costs more than what a seek throws away (docs/performance.md). */
+#define WINDOW_GROWTH 4
+#define WINDOW_READ   8
+
 /* 32 MiB decoded: more than 1 Gbit/s times 150 ms, compressed. */
 #define WINDOW_MAX 128
 
@@ -55,7 +60,7 @@ static struct ahead_stream *begin_stream(struct ahead_table *table,
 			.position = frame,
 			.end = frame + 1,
 			.marker = frame,
-			.window = WINDOW_MIN / 2};
+			.window = 0};
 	return oldest;
 }
 
@@ -64,7 +69,9 @@ static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
 	uint32_t frames = s->catalog->frame_count;
 	struct ahead_range range = {.first = s->end};
 
-	s->window = s->window * 2 < WINDOW_MAX ? s->window * 2 : WINDOW_MAX;
+	s->window = s->window ? s->window * WINDOW_GROWTH : WINDOW_MIN;
+	if (s->window > WINDOW_MAX)
+		s->window = WINDOW_MAX;
 	uint64_t end = (uint64_t)frame + 1 + s->window;
 
 	if (end > frames)
@@ -73,8 +80,7 @@ static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
 		range.count = (uint32_t)end - s->end;
 		s->end = (uint32_t)end;
 	}
-	/* the next window is asked for when half of this one is left */
-	s->marker = s->end - (s->end - frame) / 2;
+	s->marker = frame + 1 + (s->end - frame) / WINDOW_READ;
 	return range;
 }
 

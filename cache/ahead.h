@@ -3,7 +3,7 @@
  * Read-ahead in pack space. Files that are neighbours in the tree are neighbours in a pack, so
  * one mechanism serves the sequential read of one large file and the storm of ten thousand
  * small ones: who moves forward through a catalog's frames is a stream, and a stream's window
- * of frames is asked for before it is reached. Progress doubles the window, a seek begins a
+ * of frames is asked for before it is reached. Progress widens the window, a seek begins a
  * new stream (as Linux' own read-ahead does for pages).
  */
 #pragma once
