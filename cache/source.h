@@ -7,6 +7,7 @@
  *
  *	struct frame_request *rq = ...;	(owned by the caller until `done`)
  *	source_fetch_frames(source, rq);
+ *		... a reader joins: set rq->is_awaited, then source_hurry(source)
  *		... rq->deliver() once a frame, any order, any worker thread
  *		... rq->done() once, after the last deliver(); the request may be freed there
  */
@@ -15,6 +16,7 @@
 #include "cache/base/hash.h"
 #include "cache/catalog_format.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +37,10 @@ struct frame_request {
 	enum fetch_class class;
 	int64_t deadline_ns; /* monotonic: no new try is started after it */
 
+	/* Set by the owner, before or after the request is queued: a reader has joined, so
+	 * that it is FETCH_DEMAND now, whatever `class` says. */
+	atomic_bool is_awaited;
+
 	/* A decoded frame: frames[index].raw_bytes bytes at `data`, borrowed for the call.
 	 * Returns 0 when the content was what the catalog says, -EBADMSG when it was not (the
 	 * source is put aside and the frame is fetched from another one, then delivered
@@ -51,6 +57,7 @@ struct catalog_request {
 	struct catalog_ref ref;
 	enum fetch_class class;
 	int64_t deadline_ns;
+	atomic_bool is_awaited; /* as above */
 
 	/* The decoded catalog, ref.raw_bytes long, its SHA-256 checked. Borrowed for the call. */
 	int (*deliver)(struct catalog_request *rq, const uint8_t *data);
@@ -71,6 +78,7 @@ struct source_ops {
 	void (*fetch_frames)(struct source *source, struct frame_request *rq);
 	void (*fetch_catalog)(struct source *source, struct catalog_request *rq);
 	void (*status)(struct source *source, struct source_status *out);
+	void (*hurry)(struct source *source); /* may be NULL */
 };
 
 /* Embedded as the first member of an implementation. */
@@ -78,7 +86,7 @@ struct source {
 	const struct source_ops *ops;
 };
 
-/* All three: any thread, no lock held; callbacks never run on the calling thread. */
+/* All: any thread, no lock held; callbacks never run on the calling thread. */
 static inline void source_fetch_frames(struct source *source, struct frame_request *rq)
 {
 	source->ops->fetch_frames(source, rq);
@@ -92,4 +100,11 @@ static inline void source_fetch_catalog(struct source *source, struct catalog_re
 static inline void source_status(struct source *source, struct source_status *out)
 {
 	source->ops->status(source, out);
+}
+
+/* Some request's is_awaited has been set: looks for it among those that wait. */
+static inline void source_hurry(struct source *source)
+{
+	if (source->ops->hurry)
+		source->ops->hurry(source);
 }

@@ -31,7 +31,8 @@ struct fetch_job {
 	struct fetcher *fetcher;
 	struct frame_request *frames; /* one of these two */
 	struct catalog_request *catalog;
-	enum fetch_class class;
+	enum fetch_class class; /* see job_class() */
+	const atomic_bool *is_awaited;
 	int64_t deadline_ns;
 	char object[OBJECT_PATH_SIZE];
 
@@ -81,6 +82,12 @@ void object_path(
 
 	digest_to_hex(digest, hex);
 	(void)snprintf(out, OBJECT_PATH_SIZE, "%s/%.2s/%s", kind, hex, hex);
+}
+
+/* A reader may join what was asked for ahead of it. */
+static enum fetch_class job_class(const struct fetch_job *job)
+{
+	return atomic_load(job->is_awaited) ? FETCH_DEMAND : job->class;
 }
 
 static void job_end(struct fetch_job *job, int error)
@@ -168,7 +175,7 @@ static ssize_t fill_frame(struct fetch_job *job, const uint8_t *data, size_t len
 			return -ENOMEM;
 		w->work = (struct work){.run = run_frame,
 			.bytes = frame->stored_bytes,
-			.class = job->class};
+			.class = job_class(job)};
 		w->job = job;
 		w->index = job->next_frame;
 		job->filling = w;
@@ -313,9 +320,9 @@ static int try_catalog(struct fetch_job *job)
  * read ahead, for a frame now and then, and those who read ahead share the line. */
 static uint64_t goal_bytes(const struct fetch_job *job)
 {
-	if (job->class == FETCH_BACKGROUND)
+	if (job_class(job) == FETCH_BACKGROUND)
 		return 0;
-	if (job->class == FETCH_READ_AHEAD && job->transfer.length > FRAME_MAX_BYTES)
+	if (job_class(job) == FETCH_READ_AHEAD && job->transfer.length > FRAME_MAX_BYTES)
 		return FRAME_MAX_BYTES;
 	return job->transfer.length;
 }
@@ -349,6 +356,7 @@ static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 	job->transfer = (struct transfer){
 		.url = job->url,
 		.class = job->class,
+		.is_awaited = job->is_awaited,
 		.not_before_ns = from_ns,
 		.timeout_ms = fetcher->timeout_ms,
 		.arg = job,
@@ -413,7 +421,8 @@ static int job_choose(struct fetch_job *job, size_t *out_site, int64_t *out_from
 		job->is_quick = true;
 		*out_from_ns = 0;
 	}
-	if (job->class != FETCH_BACKGROUND && *out_from_ns > now_ns + READER_WAIT_MAX_NS)
+	if (job_class(job) != FETCH_BACKGROUND &&
+		*out_from_ns > now_ns + READER_WAIT_MAX_NS)
 		*out_from_ns = now_ns + READER_WAIT_MAX_NS;
 	return *out_from_ns > job->deadline_ns ? -EHOSTUNREACH : 0;
 }
@@ -558,6 +567,7 @@ void fetch_job_frames(struct fetcher *fetcher, struct frame_request *rq)
 
 	job->frames = rq;
 	job->class = rq->class;
+	job->is_awaited = &rq->is_awaited;
 	job->deadline_ns = rq->deadline_ns;
 	object_path("pack", &rq->pack, job->object);
 	job_begin(job, frames_are_sane(rq) ? 0 : -EBADMSG);
@@ -572,6 +582,7 @@ void fetch_job_catalog(struct fetcher *fetcher, struct catalog_request *rq)
 
 	job->catalog = rq;
 	job->class = rq->class;
+	job->is_awaited = &rq->is_awaited;
 	job->deadline_ns = rq->deadline_ns;
 	object_path("catalog", &ref->digest, job->object);
 	job_begin(job, is_sane ? 0 : -EBADMSG);

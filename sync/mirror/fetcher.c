@@ -31,10 +31,16 @@ static void status(struct source *source, struct source_status *out)
 	upstream_status(fetcher_of(source)->upstream, out);
 }
 
+static void hurry(struct source *source)
+{
+	transport_hurry(fetcher_of(source)->transport);
+}
+
 static const struct source_ops fetcher_ops = {
 	.fetch_frames = fetch_frames,
 	.fetch_catalog = fetch_catalog,
 	.status = status,
+	.hurry = hurry,
 };
 
 static void on_room(void *arg)

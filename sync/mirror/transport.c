@@ -32,11 +32,11 @@ struct transport {
 	pthread_t thread;
 	struct run_options options;
 
-	struct mutex
-		lock; /* guards the three below; clang 14 cannot say so for members */
+	struct mutex lock; /* guards the four below; clang 14 cannot say so for members */
 	struct queue incoming;
 	bool is_stopping;
 	bool wants_resume;
+	bool wants_hurry;
 
 	/* the thread's own */
 	struct queue waiting[CLASSES];
@@ -86,6 +86,25 @@ static struct transfer *queue_take(struct queue *q, int64_t now_ns, int64_t *wak
 	return NULL;
 }
 
+static size_t class_of(const struct transfer *t)
+{
+	return t->is_awaited && atomic_load(t->is_awaited) ? FETCH_DEMAND : t->class;
+}
+
+/* Puts what `q` holds where it belongs. */
+static void queue_sort(struct queue *q, struct queue waiting[CLASSES])
+{
+	struct transfer *t = q->first;
+
+	queue_init(q);
+	while (t) {
+		struct transfer *next = t->next;
+
+		queue_add(&waiting[class_of(t)], t);
+		t = next;
+	}
+}
+
 static void refuse(struct transfer *t, int error, const char *reason)
 {
 	struct transfer_result result = {.error = error};
@@ -103,19 +122,16 @@ static void cancel(struct transfer *t)
 static bool take_incoming(struct transport *transport)
 {
 	mutex_lock(&transport->lock);
-	struct transfer *t = transport->incoming.first;
 	bool is_stopping = transport->is_stopping;
 	bool wants_resume = transport->wants_resume;
+	bool wants_hurry = transport->wants_hurry;
 
-	queue_init(&transport->incoming);
+	queue_sort(&transport->incoming, transport->waiting);
 	transport->wants_resume = false;
+	transport->wants_hurry = false;
 	mutex_unlock(&transport->lock);
-	while (t) {
-		struct transfer *next = t->next;
-
-		queue_add(&transport->waiting[t->class], t);
-		t = next;
-	}
+	for (size_t class = FETCH_READ_AHEAD; wants_hurry && class < CLASSES; class ++)
+		queue_sort(&transport->waiting[class], transport->waiting);
 	for (size_t i = 0; wants_resume && i < ARRAY_SIZE(transport->runs); i++) {
 		struct run *run = &transport->runs[i];
 
@@ -410,6 +426,14 @@ int transport_start(struct transport *transport, struct transfer *t)
 		return -ECANCELED;
 	(void)curl_multi_wakeup(transport->multi);
 	return 0;
+}
+
+void transport_hurry(struct transport *transport)
+{
+	mutex_lock(&transport->lock);
+	transport->wants_hurry = true;
+	mutex_unlock(&transport->lock);
+	(void)curl_multi_wakeup(transport->multi);
 }
 
 void transport_resume(struct transport *transport)

@@ -53,7 +53,8 @@ struct transfer {
 	uint64_t offset;
 	uint64_t length;
 	enum fetch_class class;
-	int timeout_ms;	       /* 0: the transport's */
+	const atomic_bool *is_awaited; /* may be NULL; true: its class is FETCH_DEMAND */
+	int timeout_ms;		       /* 0: the transport's */
 	uint64_t pace_bytes;   /* so much must come in each time-out; 0: a token */
 	int64_t not_before_ns; /* monotonic; 0: at once */
 	void *arg;	       /* the caller's */
@@ -100,3 +101,6 @@ int transport_start(struct transport *transport, struct transfer *t) WARN_UNUSED
 
 /* Continues what on_data has paused. Any thread. */
 void transport_resume(struct transport *transport);
+
+/* Some transfer's is_awaited has become true: it waits with the demands now. Any thread. */
+void transport_hurry(struct transport *transport);

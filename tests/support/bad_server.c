@@ -2,11 +2,11 @@
 /*
  * A web server over a directory that misbehaves on request:
  *
- *	bad_server PORT DIR MODE [--only PATTERN] [--after N]
+ *	bad_server PORT DIR MODE [--only PATTERN] [--after N] [--for N]
  *
  * PORT 0 takes a free one; the port is printed on a line of its own. PATTERN (fnmatch)
  *limits the misbehaviour to some paths, --after N to what follows the first N such
- *requests. Modes: ok 404 500 redirect no-range short endless html close hang flip drip
+ *requests, --for N to the N that come then. Modes: ok 404 500 redirect no-range short endless html close hang flip drip
  *tarpit header headers
  * Runs until it is killed; one thread a connection.
  */
@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -61,6 +62,7 @@ static const char *root;
 static enum mode mode;
 static const char *only = "*";
 static long good_first;
+static long bad_count = LONG_MAX;
 static atomic_long matched;
 
 struct request {
@@ -116,7 +118,9 @@ static bool is_bad(const struct request *rq)
 {
 	if (fnmatch(only, rq->path, 0) != 0)
 		return false;
-	return atomic_fetch_add(&matched, 1) >= good_first;
+	long n = atomic_fetch_add(&matched, 1);
+
+	return n >= good_first && n - good_first < bad_count;
 }
 
 static void wait_for_ever(void)
@@ -320,6 +324,8 @@ static bool parse_arguments(int argc, char **argv)
 			only = argv[i + 1];
 		else if (strcmp(argv[i], "--after") == 0)
 			good_first = strtol(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--for") == 0)
+			bad_count = strtol(argv[i + 1], NULL, 10);
 		else
 			return false;
 	}
@@ -330,7 +336,7 @@ int main(int argc, char **argv)
 {
 	if (!parse_arguments(argc, argv)) {
 		(void)fprintf(stderr, "usage: bad_server PORT DIR MODE [--only PATTERN] "
-				      "[--after N]\n");
+				      "[--after N] [--for N]\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -117,8 +117,7 @@ void depot_remove(struct depot *d)
 	assert_int_equal(nftw(d->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-void server_start(struct server *s, const char *dir, const char *mode, const char *only,
-	const char *after)
+static void start(struct server *s, const char *const argv[])
 {
 	int out[2];
 	char line[32];
@@ -131,8 +130,7 @@ void server_start(struct server *s, const char *dir, const char *mode, const cha
 		/* a test that fails midway leaves no server behind */
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)dup2(out[1], STDOUT_FILENO);
-		(void)execl(BAD_SERVER, "bad_server", "0", dir, mode, "--only",
-			only ? only : "*", "--after", after ? after : "0", (char *)NULL);
+		(void)execv(BAD_SERVER, (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
 	close(out[1]);
@@ -143,6 +141,23 @@ void server_start(struct server *s, const char *dir, const char *mode, const cha
 	assert_true(s->port > 0);
 	(void)fclose(f);
 	(void)snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", s->port);
+}
+
+void server_start(struct server *s, const char *dir, const char *mode, const char *only,
+	const char *after)
+{
+	const char *const argv[] = {"bad_server", "0", dir, mode, "--only",
+		only ? only : "*", "--after", after ? after : "0", NULL};
+
+	start(s, argv);
+}
+
+void server_start_for(
+	struct server *s, const char *dir, const char *mode, const char *count)
+{
+	const char *const argv[] = {"bad_server", "0", dir, mode, "--for", count, NULL};
+
+	start(s, argv);
 }
 
 void server_stop(struct server *s)
@@ -233,7 +248,7 @@ void wait_fetch_frames(struct waited *w, struct source *source, size_t first,
 		.pack_bytes = w->depot->pack_bytes,
 		.frames = w->depot->frames + first,
 		.frame_count = count,
-		.class = FETCH_DEMAND,
+		.class = w->class,
 		.deadline_ns = clock_mono_ns() + deadline_ms * NS_PER_MS,
 		.deliver = deliver_frame,
 		.done = frames_done,

@@ -37,6 +37,9 @@ struct server {
 /* bad_server in MODE before the depot. `only` and `after` may be NULL. */
 void server_start(struct server *s, const char *dir, const char *mode, const char *only,
 	const char *after);
+/* The same for the first `count` requests only. */
+void server_start_for(
+	struct server *s, const char *dir, const char *mode, const char *count);
 void server_stop(struct server *s);
 
 /* A request for some of the depot's frames that checks what it is given. */
@@ -45,6 +48,7 @@ struct waited {
 	struct catalog_request catalog;
 	const struct depot *depot;
 	size_t first;
+	enum fetch_class class;
 
 	struct mutex lock; /* guards what follows */
 	struct condition has_ended;

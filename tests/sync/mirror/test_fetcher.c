@@ -419,6 +419,38 @@ static void a_queue_for_a_dead_source_moves_to_a_living_one(void **state)
 	server_stop(&server);
 }
 
+/* Nobody is to wait behind read-ahead for having joined some of it. */
+static void a_reader_takes_what_it_joins_out_of_the_queue(void **state)
+{
+	enum { COUNT = 12 };
+	static struct waited w[COUNT];
+	struct server server;
+	int64_t start_ns = clock_mono_ns();
+
+	(void)state;
+	/* hangs for as many as read-ahead may have under way */
+	server_start_for(&server, depot.dir, "hang", "6");
+	struct fetcher *fetcher = open_fetcher(server.url);
+
+	for (size_t i = 0; i < COUNT; i++) {
+		wait_init(&w[i], &depot);
+		w[i].class = FETCH_READ_AHEAD;
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, 60000);
+	}
+	usleep(100 * 1000);
+	assert_false(w[COUNT - 1].is_done);
+	atomic_store(&w[COUNT - 1].frames.is_awaited, true);
+	source_hurry(fetcher_source(fetcher));
+	assert_int_equal(wait_end(&w[COUNT - 1], 20), 0);
+	assert_true(clock_mono_ns() - start_ns < TIMEOUT_MS * NS_PER_MS);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(wait_end(&w[i], 20), 0);
+	fetcher_free(fetcher);
+	for (size_t i = 0; i < COUNT; i++)
+		wait_release(&w[i]);
+	server_stop(&server);
+}
+
 static void a_mirror_long_offline_fails_fast(void **state)
 {
 	struct server server;
@@ -538,6 +570,7 @@ int main(void)
 		cmocka_unit_test(many_requests_at_once_all_end_well),
 		cmocka_unit_test(slow_receivers_hold_the_network_back_and_lose_nothing),
 		cmocka_unit_test(a_queue_for_a_dead_source_moves_to_a_living_one),
+		cmocka_unit_test(a_reader_takes_what_it_joins_out_of_the_queue),
 		cmocka_unit_test(a_mirror_long_offline_fails_fast),
 		cmocka_unit_test(without_any_source_requests_fail_at_once),
 		cmocka_unit_test(an_address_of_another_kind_is_refused),
