@@ -25,6 +25,7 @@ struct flight {
 	struct flight *next; /* in its bucket */
 	const struct catalog *catalog;
 	uint32_t frame;
+	struct batch *batch; /* there as long as the flight is in the table */
 	bool is_in_table;
 	struct interest *interests;
 	size_t interest_count;
@@ -32,7 +33,7 @@ struct flight {
 };
 
 struct batch {
-	struct frame_request rq;
+	struct frame_request rq; /* first: the source gives it back */
 	struct content_store *store;
 	struct batch *next;
 	size_t flight_count;
@@ -270,15 +271,17 @@ static int start_flight(struct content_store *store, const struct catalog *c, ui
 	*bucket = f;
 	struct batch *batch = *batches;
 
+	f->batch = batch;
 	batch->flights[batch->flight_count++] = f;
 	batch->rq.frame_count = batch->flight_count;
 	*out = f;
 	return 0;
 }
 
-/* Puts one piece on the list of its frame's flight, starting the flight if there is none. */
+/* Puts one piece on the list of its frame's flight, starting the flight if there is none. One
+ * that nobody waited for until now is to hurry. */
 static int join_flight(struct content_store *store, struct content_file *file, uint32_t piece,
-		struct batch **batches) REQUIRES(store->flights.lock)
+		struct batch **batches, bool *out_hurry) REQUIRES(store->flights.lock)
 {
 	const struct catalog *c = file->catalog;
 	uint32_t frame = c->chunks[c->pieces[file->content->first_piece + piece].chunk].frame;
@@ -287,6 +290,9 @@ static int join_flight(struct content_store *store, struct content_file *file, u
 
 	if (!f)
 		r = start_flight(store, c, frame, FETCH_DEMAND, batches, &f);
+	else if (f->batch->rq.class != FETCH_DEMAND &&
+			!atomic_exchange(&f->batch->rq.is_awaited, true))
+		*out_hurry = true;
 	if (r == 0)
 		r = mem_grow((void **)&f->interests, &f->interest_capacity, f->interest_count,
 				sizeof(*f->interests));
@@ -314,13 +320,14 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 	struct content_store *store = file->store;
 	struct batch *batches = NULL;
 	size_t joined = 0;
+	bool must_hurry = false;
 	int r = 0;
 
 	for (size_t i = 0; i < count; i++)
 		content_ref(file);
 	mutex_lock(&store->flights.lock);
 	while (joined < count && r == 0) {
-		r = join_flight(store, file, pieces[joined], &batches);
+		r = join_flight(store, file, pieces[joined], &batches, &must_hurry);
 		if (r == 0)
 			joined++;
 	}
@@ -331,6 +338,8 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 		content_close(file);
 	}
 	send_batches(store, batches);
+	if (must_hurry)
+		source_hurry(store->config.source);
 }
 
 /* Whether a frame's content seems to be here: its first chunk speaks for all. */

@@ -26,7 +26,7 @@ struct slot {
 	_Atomic(struct catalog *) catalog; /* NULL until it was entered */
 	atomic_uint *children;		   /* slots of its nested catalogs, 0 = not made yet */
 
-	bool is_fetching;	/* view.lock */
+	struct catalog_fetch *fetch; /* under way; view.lock */
 	struct waiter *waiters; /* view.lock */
 
 	atomic_bool was_entered;
@@ -135,12 +135,12 @@ static void catalog_done(struct catalog_request *rq, int error)
 	struct slot *slot = fetch->slot;
 	struct waiter *waiting;
 
-	free(fetch);
 	mutex_lock(&slot->view->lock);
-	slot->is_fetching = false;
+	slot->fetch = NULL;
 	waiting = slot->waiters;
 	slot->waiters = NULL;
 	mutex_unlock(&slot->view->lock);
+	free(fetch);
 	waiter_wake_all(waiting, error);
 }
 
@@ -170,9 +170,13 @@ static int slot_fetch(struct slot *slot, struct waiter *w, enum fetch_class clas
 		free(fetch);
 		return 0;
 	}
-	bool is_first = !slot->is_fetching;
+	bool is_first = !slot->fetch;
+	bool must_hurry = false;
 
-	slot->is_fetching = true;
+	if (is_first)
+		slot->fetch = fetch;
+	else if (w && slot->fetch->rq.class != FETCH_DEMAND)
+		must_hurry = !atomic_exchange(&slot->fetch->rq.is_awaited, true);
 	if (w) {
 		w->next = slot->waiters;
 		slot->waiters = w;
@@ -182,6 +186,8 @@ static int slot_fetch(struct slot *slot, struct waiter *w, enum fetch_class clas
 		source_fetch_catalog(view->config.source, &fetch->rq);
 	else
 		free(fetch);
+	if (must_hurry)
+		source_hurry(view->config.source);
 	return -EINPROGRESS;
 }
 
