@@ -82,11 +82,16 @@ static void parse(struct checkpoint *c, const char *text)
 	char boot_id[BOOT_ID_LENGTH + 1];
 	char state[16];
 	char place[PLACE_SIZE];
-	int64_t horizon_ns;
+	char number[24];
+	char *end;
 
 	c->is_after_crash = true;
-	if (sscanf(text, "%36s %" SCNd64 " %15s %63s", boot_id, &horizon_ns, state,
-		    place) != 4)
+	if (sscanf(text, "%36s %23s %15s %63s", boot_id, number, state, place) != 4)
+		return;
+	errno = 0;
+	int64_t horizon_ns = strtoll(number, &end, 10);
+
+	if (errno || *end)
 		return;
 	if (strcmp(place, c->place) != 0)
 		return; /* it is of the directory that this one was copied from */

@@ -71,7 +71,7 @@ static int slot_new(struct view *view, const struct catalog_ref *ref, struct slo
 	struct slot **page = atomic_load(&view->pages[number / SLOT_PAGE_SIZE]);
 
 	if (!page) {
-		page = mem_calloc(SLOT_PAGE_SIZE, sizeof(*page));
+		page = mem_calloc(SLOT_PAGE_SIZE, sizeof(struct slot *));
 		if (!page)
 			return -ENOMEM;
 		atomic_store_explicit(&view->pages[number / SLOT_PAGE_SIZE], page,

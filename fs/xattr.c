@@ -29,7 +29,7 @@ static int real_filename_run(
 {
 	struct view *view = session->config.view;
 	struct view_node node;
-	struct view_dir dir;
+	struct view_dir dir = {0};
 	int r = view_resolve(view, args->ino, &node);
 
 	if (r == 0)
