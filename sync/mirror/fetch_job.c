@@ -212,7 +212,8 @@ static int on_frame_data(struct transfer *t, const uint8_t *data, size_t len)
 {
 	struct fetch_job *job = t->arg;
 
-	if (job_is_lost(job))
+	/* a local file would be read to its end first */
+	if (job_is_lost(job) || atomic_load(&job->fetcher->is_stopping))
 		return -ECANCELED;
 	if (worker_pool_is_full(job->fetcher->pool)) {
 		/* curl reads a local file in one go, whatever it is told */

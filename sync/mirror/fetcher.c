@@ -184,6 +184,7 @@ int fetcher_fetch_small_from(struct fetcher *fetcher, size_t site, const char *p
 			.length = max_bytes,
 			.class = FETCH_DEMAND,
 			.timeout_ms = timeout_ms,
+			.pace_bytes = max_bytes, /* all of it: somebody waits */
 			.on_data = on_small_data,
 			.on_done = on_small_done},
 		.body = BUFFER_INIT(max_bytes),

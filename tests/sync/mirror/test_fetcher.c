@@ -2,6 +2,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
+#include "sync/mirror/fetch_job.h"
 #include "sync/mirror/fetcher.h"
 #include "tests/sync/mirror/depot.h"
 
@@ -536,6 +537,26 @@ static void small_objects_come_from_the_first_source_that_has_them(void **state)
 	server_stop(&server);
 }
 
+static void a_small_object_does_not_take_for_ever(void **state)
+{
+	struct server tarpit;
+	char object[OBJECT_PATH_SIZE];
+	char reason[TRANSFER_REASON_SIZE];
+	AUTO_BUFFER struct buffer out = BUFFER_INIT(4 << 20);
+
+	(void)state;
+	server_start(&tarpit, depot.dir, "tarpit", NULL, NULL);
+	object_path("pack", &depot.pack, object);
+	struct fetcher *fetcher = open_fetcher(tarpit.url);
+	int64_t start_ns = clock_mono_ns();
+
+	assert_int_equal(fetcher_fetch_small(fetcher, object, 4 << 20, 0, &out, reason),
+		-EHOSTUNREACH);
+	assert_true(clock_mono_ns() - start_ns < 2 * TIMEOUT_MS * NS_PER_MS);
+	fetcher_free(fetcher);
+	server_stop(&tarpit);
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -575,6 +596,7 @@ int main(void)
 		cmocka_unit_test(without_any_source_requests_fail_at_once),
 		cmocka_unit_test(an_address_of_another_kind_is_refused),
 		cmocka_unit_test(small_objects_come_from_the_first_source_that_has_them),
+		cmocka_unit_test(a_small_object_does_not_take_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, make, clean);
