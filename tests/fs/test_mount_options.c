@@ -185,10 +185,12 @@ static void an_open_mode_is_one_of_two(void **state)
 	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open=none"), 0);
 	assert_true(options.is_open_none);
 	mount_options_release(&options);
-	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open=passthrough"), 0);
+	assert_int_equal(
+		PARSE("none", "/m", "-o", "key=/k,cache=/c,open=passthrough"), 0);
 	assert_false(options.is_open_none);
 	mount_options_release(&options);
-	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open=always"), -EINVAL);
+	assert_int_equal(
+		PARSE("none", "/m", "-o", "key=/k,cache=/c,open=always"), -EINVAL);
 	mount_options_release(&options);
 	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open"), -EINVAL);
 }

@@ -39,7 +39,7 @@ read_alone()
 		    os._exit(0 if got == wanted else 1)
 		import time
 		ended, status = 0, 0
-		until = time.time() + 6
+		until = time.time() + 60
 		while not ended and time.time() < until:
 		    time.sleep(0.05)
 		    ended, status = os.waitpid(child, os.WNOHANG)
