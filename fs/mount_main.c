@@ -191,6 +191,8 @@ static int open_session(struct mirror *m)
 			.fsname = m->options.fsname ? m->options.fsname : m->fsname,
 			.channel = m->options.channel,
 			.allow_other = m->options.allow_other,
+			.open_mode = m->options.is_open_none ? SESSION_OPEN_NONE
+							     : SESSION_OPEN_PASSTHROUGH,
 			.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
 			.view = m->view,
 			.contents = m->contents,

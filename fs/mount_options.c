@@ -21,6 +21,9 @@ const char mount_options_help[] =
 		"  -o cache=DIR      where fetched content is kept; one mount each\n"
 		"  -o channel=NAME   what to follow (stable)\n"
 		"  -o timeout=SEC    how long a read waits for the network before it fails (15)\n"
+		"  -o open=MODE      passthrough: the kernel reads cached files itself (the default);\n"
+		"                    none: it opens them without asking, too, but reads through the\n"
+		"                    daemon\n"
 		"  -o allow_other    let other users, and so Samba's, see the mount\n"
 		"  -o fsname=NAME    the mount's name in /proc/mounts; must be unique\n"
 		"  -o cafile=FILE    certificates to trust for https://\n"
@@ -81,6 +84,15 @@ static int set_timeout(struct mount_options *o, const char *value)
 	return 0;
 }
 
+static int set_open_mode(struct mount_options *o, const char *value)
+{
+	o->is_open_none = strcmp(value, "none") == 0;
+	if (o->is_open_none || strcmp(value, "passthrough") == 0)
+		return 0;
+	cli_usage_error("mount", "open=%s: 'passthrough' or 'none' is wanted", value);
+	return -EINVAL;
+}
+
 static int set_option(struct mount_options *o, char *option)
 {
 	const struct {
@@ -106,6 +118,8 @@ static int set_option(struct mount_options *o, char *option)
 	}
 	if (strcmp(option, "timeout") == 0)
 		return set_timeout(o, value ? value : "");
+	if (strcmp(option, "open") == 0)
+		return set_open_mode(o, value ? value : "");
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (strcmp(texts[i].name, option) != 0)
 			continue;

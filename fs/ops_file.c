@@ -4,31 +4,58 @@
 #include <errno.h>
 #include <fcntl.h>
 
-/* The kernel sends RELEASE when every READ was answered. The thread sanitizer follows that
- * through write(2), but not through splice(2): it must be told. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#include <sanitizer/tsan_interface.h>
-#define BEFORE_ANSWER(file) __tsan_release(file)
-#define AFTER_ANSWERS(file) __tsan_acquire(file)
-#endif
-#endif
-#ifndef BEFORE_ANSWER
-#define BEFORE_ANSWER(file) ((void)(file))
-#define AFTER_ANSWERS(file) ((void)(file))
-#endif
+/* Opens of smaller files are answered with no more ado: their mode is always cached, and one
+ * READ brings them into the kernel's memory (docs/decisions/0010). */
+#define PASSTHROUGH_MIN_BYTES (UINT64_C(128) * 1024)
 
-/* A file's handle is its content record; an empty file has none. */
-static struct content_file *file_of(const struct fuse_file_info *fi)
+/* Whether the mode of this file's opens is kept account of. Never changes for a node. */
+static bool is_counted(struct session *session, const struct catalog_content *content)
 {
-	return (struct content_file *)(uintptr_t)fi->fh;
+	return content && content->size >= PASSTHROUGH_MIN_BYTES &&
+			passthrough_is_agreed(&session->passthrough);
+}
+
+/* Counts an open and finds its mode: a backing id, 0 for cached mode, or -errno. */
+static int count_open(struct session *session, fuse_req_t req, fuse_ino_t ino,
+		const struct catalog_content *content)
+{
+	struct open_files *files = &session->open_files;
+	int taken = 0;
+	int id = 0;
+
+	if (open_files_join(files, ino, &id))
+		return id;
+	int fd = object_store_get(session->config.objects, &content->digest, content->size);
+
+	if (fd >= 0) {
+		taken = passthrough_take(&session->passthrough, req, fd);
+		close(fd);
+	}
+	int r = open_files_begin(files, ino, taken, &id);
+
+	if (taken && (r < 0 || id != taken))
+		passthrough_drop(&session->passthrough, req, taken);
+	return r < 0 ? r : id;
+}
+
+static void count_release(struct session *session, fuse_req_t req, fuse_ino_t ino)
+{
+	int id = open_files_leave(&session->open_files, ino);
+
+	if (id)
+		passthrough_drop(&session->passthrough, req, id);
 }
 
 void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = session_of(req);
-	struct content_file *file = NULL;
 	struct view_node node;
+
+	if (session->config.open_mode == SESSION_OPEN_NONE) {
+		/* from now on the kernel opens without asking */
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	int r = view_resolve(session->config.view, ino, &node);
 
 	if (r == 0 && (fi->flags & O_ACCMODE) != O_RDONLY) {
@@ -37,101 +64,106 @@ void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	const struct catalog_content *content =
 			r == 0 ? catalog_content_of(node.catalog, node.entry) : NULL;
+	bool counted = is_counted(session, content);
 
-	if (content)
-		r = content_open(session->config.contents, node.catalog, content, &file);
+	if (counted)
+		r = count_open(session, req, ino, content);
 	if (r < 0) {
 		fuse_reply_err(req, session_errno(r));
 		return;
 	}
-	fi->fh = (uintptr_t)file;
-	fi->keep_cache = 1; /* a node's content never changes */
-	if (fuse_reply_open(req, fi) == -ENOENT && file)
-		content_close(file); /* the opener was interrupted: no release will come */
+	/* a node's content never changes; a backing file has pages of its own */
+	fi->keep_cache = r == 0;
+	if (passthrough_reply_open(req, fi, r) == -ENOENT && counted)
+		count_release(session, req, ino); /* no release will come */
 }
 
 void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	AFTER_ANSWERS(file_of(fi));
-	if (file_of(fi))
-		content_close(file_of(fi));
+	(void)fi;
+	count_release(session_of(req), req, ino);
 	fuse_reply_err(req, 0);
+}
+
+/* The content a READ is for. Requests name the node alone. 0, or -ENODATA for an empty file. */
+static int get_content(struct session *session, fuse_ino_t ino, struct open_file **out)
+{
+	struct view_node node;
+	int r = view_resolve(session->config.view, ino, &node);
+
+	if (r < 0)
+		return r;
+	const struct catalog_content *content = catalog_content_of(node.catalog, node.entry);
+
+	return content ? open_files_get(&session->open_files, ino, node.catalog, content, out)
+		       : -ENODATA;
+}
+
+static void reply_span(fuse_req_t req, const struct content_span *span, size_t len)
+{
+	struct fuse_bufvec data = FUSE_BUFVEC_INIT(len);
+
+	if (span->fd >= 0) {
+		data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+		data.buf[0].fd = span->fd;
+		data.buf[0].pos = span->offset;
+	} else {
+		data.buf[0].mem = span->memory;
+	}
+	fuse_reply_data(req, &data, FUSE_BUF_SPLICE_MOVE);
 }
 
 static int read_run(struct session *session, fuse_req_t req, const struct parked_args *args)
 {
-	struct content_file *file = (struct content_file *)(uintptr_t)args->handle;
-	struct content_span span;
+	struct content_span span = {.fd = -1};
+	struct open_file *file = NULL;
+	ssize_t n = get_content(session, args->ino, &file);
 
-	(void)session;
-	ssize_t n = content_read(file, (uint64_t)args->offset, args->size, &span, NULL);
-
-	if (n == -EAGAIN)
-		return -EAGAIN;
-	BEFORE_ANSWER(file);
-	if (n < 0) {
-		fuse_reply_err(req, session_errno((int)n));
-	} else if (n == 0) {
+	if (n == 0)
+		n = content_read(open_file_content(file), (uint64_t)args->offset, args->size,
+				&span, NULL);
+	else if (n == -ENODATA)
+		n = 0;
+	if (n > 0)
+		reply_span(req, &span, (size_t)n);
+	else if (n == 0)
 		fuse_reply_buf(req, NULL, 0);
-	} else {
-		struct fuse_bufvec data = FUSE_BUFVEC_INIT((size_t)n);
-
-		if (span.fd >= 0) {
-			data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-			data.buf[0].fd = span.fd;
-			data.buf[0].pos = span.offset;
-		} else {
-			data.buf[0].mem = span.memory;
-		}
-		fuse_reply_data(req, &data, FUSE_BUF_SPLICE_MOVE);
-		content_span_release(&span);
-	}
-	return 0;
+	else if (n != -EAGAIN)
+		fuse_reply_err(req, session_errno((int)n));
+	content_span_release(&span);
+	if (file)
+		open_files_put(&session->open_files, file);
+	return n == -EAGAIN ? -EAGAIN : 0;
 }
 
 static int read_wait(struct session *session, const struct parked_args *args, struct waiter *w)
 {
-	struct content_file *file = (struct content_file *)(uintptr_t)args->handle;
-	struct content_span span;
+	struct content_span span = {.fd = -1};
+	struct open_file *file;
+	int r = get_content(session, args->ino, &file);
 
-	(void)session;
-	ssize_t n = content_read(file, (uint64_t)args->offset, args->size, &span, w);
+	if (r < 0)
+		return r;
+	ssize_t n = content_read(open_file_content(file), (uint64_t)args->offset, args->size,
+			&span, w);
 
 	content_span_release(&span);
+	open_files_put(&session->open_files, file);
 	return n < 0 ? (int)n : 0;
 }
 
-static void read_hold(const struct parked_args *args)
-{
-	content_ref((struct content_file *)(uintptr_t)args->handle);
-}
-
-static void read_unhold(const struct parked_args *args)
-{
-	content_close((struct content_file *)(uintptr_t)args->handle);
-}
-
-static const struct parked_op read_op = {.run = read_run,
-		.wait = read_wait,
-		.hold = read_hold,
-		.unhold = read_unhold};
+static const struct parked_op read_op = {.run = read_run, .wait = read_wait};
 
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		struct fuse_file_info *fi)
 {
 	struct session *session = session_of(req);
-
-	if (!file_of(fi)) {
-		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
 	struct parked_args args = {.ino = ino,
-			.handle = fi->fh,
 			.size = size,
 			.offset = offset,
 			.timeout_ns = session->config.timeout_ns};
 
+	(void)fi;
 	parked_start(session, req, &read_op, &args);
 }
 

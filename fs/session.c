@@ -5,6 +5,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "fs/bdi.h"
 #include "fs/session_state.h"
 
 #include <errno.h>
@@ -12,15 +13,17 @@
 /* Beyond the kernel's 12, so that waiting reads of one user do not hold up another's. */
 #define MAX_BACKGROUND 512
 
+/* What the kernel reads ahead of a sequential reader; its own limit for FUSE is 128 KiB. */
+#define READ_AHEAD_KIB 1024
+
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
+	struct session *session = userdata;
 	static const unsigned int wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
 			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
 			FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
 			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE |
 			FUSE_CAP_SPLICE_MOVE;
-
-	struct session *session = userdata;
 
 	conn->want |= wanted & conn->capable;
 	session->is_opendir_needless = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
@@ -28,6 +31,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned int)FUSE_CAP_AUTO_INVAL_DATA;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+	/* the kernel takes the lesser of this and what the mount is set to */
+	conn->max_readahead = READ_AHEAD_KIB * 1024;
+	passthrough_negotiate(&session->passthrough, conn);
 }
 
 /* No flush, access or locks: libfuse answers ENOSYS, after which the kernel asks no more. No
@@ -80,6 +86,7 @@ int session_new(const struct session_config *config, struct session **out)
 	if (!session)
 		return -ENOMEM;
 	session->config = *config;
+	passthrough_init(&session->passthrough, config->open_mode == SESSION_OPEN_PASSTHROUGH);
 	int r = make_fuse_session(session);
 
 	if (r < 0) {
@@ -88,10 +95,13 @@ int session_new(const struct session_config *config, struct session **out)
 	}
 	r = parked_list_init(&session->parked);
 	int s = sum_queue_init(&session->sums);
+	int o = open_files_init(&session->open_files, config->contents);
 
-	if (r < 0 || s < 0) {
+	if (r == 0)
+		r = s < 0 ? s : o;
+	if (r < 0) {
 		session_free(session);
-		return r < 0 ? r : s;
+		return r;
 	}
 	*out = session;
 	return 0;
@@ -105,6 +115,7 @@ void session_free(struct session *session)
 	parked_list_release(&session->parked);
 	sum_queue_release(&session->sums);
 	fuse_session_destroy(session->fuse);
+	open_files_release(&session->open_files);
 	free(session);
 }
 
@@ -119,8 +130,15 @@ int session_mount(struct session *session)
 				"use it? (for allow_other as a user, /etc/fuse.conf needs "
 				"user_allow_other)",
 				session->config.mountpoint);
-	/* The one place between mount and loop: custom io (passthrough, a mount that
-	 * outlives its daemon) would take over fuse_session_fd() here. */
+	/* before INIT is answered: it can only lessen what is set here */
+	bdi_set_read_ahead(session->config.mountpoint, READ_AHEAD_KIB);
+	/* The one place between mount and loop: here custom io takes the descriptor over. */
+	int r = passthrough_attach(&session->passthrough, session->fuse);
+
+	if (r < 0) {
+		fuse_session_unmount(session->fuse);
+		return log_error_errno(r, "cannot set up the FUSE session: %s", log_strerror(r));
+	}
 	return 0;
 }
 

@@ -21,11 +21,17 @@
 
 struct session;
 
+enum session_open_mode {
+	SESSION_OPEN_PASSTHROUGH, /* where it can be had; else ordinary opens */
+	SESSION_OPEN_NONE,	  /* the kernel opens files without asking */
+};
+
 struct session_config {
 	const char *mountpoint;
 	const char *fsname;  /* unique and stable per mount: Samba's file ids build on it */
 	const char *channel;
 	bool allow_other;
+	enum session_open_mode open_mode;
 	int64_t timeout_ns; /* how long a read waits for the network before it fails */
 	struct view *view;
 	struct content_store *contents;

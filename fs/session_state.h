@@ -4,7 +4,9 @@
 
 #define FUSE_USE_VERSION 312
 
+#include "fs/open_files.h"
 #include "fs/parked.h"
+#include "fs/passthrough.h"
 #include "fs/session.h"
 #include "fs/sum_queue.h"
 
@@ -23,6 +25,8 @@ struct session {
 	struct parked_list parked;
 	struct sum_queue sums;
 	bool is_opendir_needless; /* the kernel can do without; set at INIT */
+	struct passthrough passthrough;
+	struct open_files open_files;
 };
 
 static inline struct session *session_of(fuse_req_t req)

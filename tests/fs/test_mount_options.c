@@ -176,6 +176,25 @@ static void writing_is_not_promised(void **state)
 	assert_non_null(strstr(said, "read-only"));
 }
 
+static void an_open_mode_is_one_of_two(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c"), 0);
+	assert_false(options.is_open_none);
+	mount_options_release(&options);
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open=none"), 0);
+	assert_true(options.is_open_none);
+	mount_options_release(&options);
+	assert_int_equal(
+		PARSE("none", "/m", "-o", "key=/k,cache=/c,open=passthrough"), 0);
+	assert_false(options.is_open_none);
+	mount_options_release(&options);
+	assert_int_equal(
+		PARSE("none", "/m", "-o", "key=/k,cache=/c,open=always"), -EINVAL);
+	mount_options_release(&options);
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open"), -EINVAL);
+}
+
 static void a_timeout_is_between_a_second_and_an_hour(void **state)
 {
 	static const char *const bad[] = {
@@ -231,6 +250,7 @@ int main(void)
 		T(what_must_be_given_is_said),
 		T(what_fstab_adds_is_accepted),
 		T(writing_is_not_promised),
+		T(an_open_mode_is_one_of_two),
 		T(a_timeout_is_between_a_second_and_an_hour),
 		T(help_needs_nothing_else),
 		T(without_memory_parsing_fails_and_leaks_nothing),
