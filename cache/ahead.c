@@ -27,21 +27,21 @@ void ahead_release(struct ahead_table *table)
 	mutex_release(&table->lock);
 }
 
-static struct ahead_stream *find_stream(struct ahead_table *table, const struct catalog *catalog,
-		uint32_t frame) REQUIRES(table->lock)
+static struct ahead_stream *find_stream(struct ahead_table *table,
+	const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
 {
 	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
 		struct ahead_stream *s = &table->streams[i];
 
 		if (s->catalog == catalog && frame + BEHIND_MAX >= s->position &&
-				frame <= s->end)
+			frame <= s->end)
 			return s;
 	}
 	return NULL;
 }
 
 static struct ahead_stream *begin_stream(struct ahead_table *table,
-		const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
+	const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
 {
 	struct ahead_stream *oldest = &table->streams[0];
 
@@ -57,10 +57,10 @@ static struct ahead_stream *begin_stream(struct ahead_table *table,
 			oldest = s;
 	}
 	*oldest = (struct ahead_stream){.catalog = catalog,
-			.position = frame,
-			.end = frame + 1,
-			.marker = frame,
-			.window = 0};
+		.position = frame,
+		.end = frame + 1,
+		.marker = frame,
+		.window = 0};
 	return oldest;
 }
 
@@ -85,7 +85,7 @@ static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
 }
 
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
-		uint32_t frame, bool is_miss)
+	uint32_t frame, bool is_miss)
 {
 	struct ahead_range range = {0};
 

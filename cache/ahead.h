@@ -44,4 +44,4 @@ void ahead_release(struct ahead_table *table);
 /* A reader wants this frame; a miss also begins a stream where there is none. Returns the frames
  * to ask for now (count 0: none), never `frame` itself, never beyond the catalog. Any thread. */
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
-		uint32_t frame, bool is_miss);
+	uint32_t frame, bool is_miss);

@@ -18,8 +18,7 @@ static int32_t next_folded(const char **p, size_t *len)
 		return c >= 'a' && c <= 'z' ? c - 32 : c;
 	}
 	utf8proc_ssize_t limit = *len < 4 ? (utf8proc_ssize_t)*len : 4;
-	utf8proc_ssize_t n =
-			utf8proc_iterate((const utf8proc_uint8_t *)*p, limit, &cp);
+	utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)*p, limit, &cp);
 
 	if (n <= 0) {
 		++*p;

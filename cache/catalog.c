@@ -10,7 +10,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-static int attach(struct catalog *c, const void *data, size_t len, const char **out_reason)
+static int attach(
+	struct catalog *c, const void *data, size_t len, const char **out_reason)
 {
 	const char *reason = NULL;
 	int r = catalog_check(c, data, len, &reason);
@@ -27,7 +28,7 @@ int catalog_open_fd(int fd, struct catalog **out, const char **out_reason)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_size < (off_t)sizeof(struct catalog_header) ||
-			(uint64_t)st.st_size > CATALOG_MAX_BYTES) {
+		(uint64_t)st.st_size > CATALOG_MAX_BYTES) {
 		if (out_reason)
 			*out_reason = "its size is out of bounds";
 		return -EBADMSG;
@@ -51,7 +52,8 @@ int catalog_open_fd(int fd, struct catalog **out, const char **out_reason)
 	return 0;
 }
 
-int catalog_open_memory(void *data, size_t len, struct catalog **out, const char **out_reason)
+int catalog_open_memory(
+	void *data, size_t len, struct catalog **out, const char **out_reason)
 {
 	AUTO_FREE struct catalog *c = mem_calloc(1, sizeof(*c));
 
@@ -80,7 +82,7 @@ void catalog_close(struct catalog *catalog)
 }
 
 const struct catalog_content *catalog_content_of(
-		const struct catalog *c, const struct catalog_entry *e)
+	const struct catalog *c, const struct catalog_entry *e)
 {
 	if (!S_ISREG(e->mode) || e->size == 0)
 		return NULL;
@@ -94,7 +96,8 @@ static int compare_names(const char *a, size_t a_len, const char *b, size_t b_le
 	return order ? order : (a_len > b_len) - (a_len < b_len);
 }
 
-uint32_t catalog_lookup(const struct catalog *c, uint32_t dir, const char *name, size_t len)
+uint32_t catalog_lookup(
+	const struct catalog *c, uint32_t dir, const char *name, size_t len)
 {
 	uint32_t low = c->entries[dir].first;
 	uint32_t high = low + c->entries[dir].count;
@@ -115,7 +118,7 @@ uint32_t catalog_lookup(const struct catalog *c, uint32_t dir, const char *name,
 }
 
 uint32_t catalog_lookup_folded(
-		const struct catalog *c, uint32_t dir, const char *name, size_t len)
+	const struct catalog *c, uint32_t dir, const char *name, size_t len)
 {
 	uint32_t exact = catalog_lookup(c, dir, name, len);
 
@@ -144,9 +147,9 @@ uint32_t catalog_lookup_folded(
 	return c->folded[low];
 }
 
-bool catalog_xattr_next(const struct catalog *c, const struct catalog_entry *e, size_t *cursor,
-		const char **out_name, size_t *out_name_len, const uint8_t **out_value,
-		size_t *out_len)
+bool catalog_xattr_next(const struct catalog *c, const struct catalog_entry *e,
+	size_t *cursor, const char **out_name, size_t *out_name_len,
+	const uint8_t **out_value, size_t *out_len)
 {
 	if (e->xattrs == CATALOG_NO_XATTRS)
 		return false;
@@ -169,8 +172,8 @@ bool catalog_xattr_next(const struct catalog *c, const struct catalog_entry *e, 
 	return true;
 }
 
-int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e, const char *name,
-		const uint8_t **out_value, size_t *out_len)
+int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e,
+	const char *name, const uint8_t **out_value, size_t *out_len)
 {
 	size_t wanted = strlen(name);
 	size_t cursor = 0;
@@ -179,7 +182,8 @@ int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e, co
 	const uint8_t *value;
 	size_t value_len;
 
-	while (catalog_xattr_next(c, e, &cursor, &found, &found_len, &value, &value_len)) {
+	while (catalog_xattr_next(
+		c, e, &cursor, &found, &found_len, &value, &value_len)) {
 		if (found_len != wanted || memcmp(found, name, wanted) != 0)
 			continue;
 		*out_value = value;
@@ -190,7 +194,7 @@ int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e, co
 }
 
 void catalog_pieces_in(const struct catalog *c, const struct catalog_content *content,
-		uint64_t offset, uint64_t len, uint32_t *out_first, uint32_t *out_end)
+	uint64_t offset, uint64_t len, uint32_t *out_first, uint32_t *out_end)
 {
 	uint32_t low = content->first_piece;
 	uint32_t end = low + content->piece_count;
@@ -212,7 +216,8 @@ void catalog_pieces_in(const struct catalog *c, const struct catalog_content *co
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (c->pieces[mid].position - offset < len || c->pieces[mid].position < offset)
+		if (c->pieces[mid].position - offset < len ||
+			c->pieces[mid].position < offset)
 			low = mid + 1;
 		else
 			high = mid;

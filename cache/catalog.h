@@ -57,16 +57,18 @@ int catalog_open_fd(int fd, struct catalog **out, const char **out_reason) WARN_
 /* Checks a catalog in memory of `len` bytes, aligned to 8, from mem_alloc(); taken over on
  * success only. */
 int catalog_open_memory(void *data, size_t len, struct catalog **out,
-		const char **out_reason) WARN_UNUSED;
+	const char **out_reason) WARN_UNUSED;
 
 void catalog_close(struct catalog *catalog);
 
-static inline const struct catalog_entry *catalog_entry(const struct catalog *c, uint32_t i)
+static inline const struct catalog_entry *catalog_entry(
+	const struct catalog *c, uint32_t i)
 {
 	return &c->entries[i];
 }
 
-static inline const char *catalog_name(const struct catalog *c, const struct catalog_entry *e)
+static inline const char *catalog_name(
+	const struct catalog *c, const struct catalog_entry *e)
 {
 	return c->names + e->name;
 }
@@ -78,30 +80,31 @@ static inline bool catalog_entry_is_nested(const struct catalog_entry *e)
 
 /* The content of a regular file, NULL when it is empty or no regular file. */
 const struct catalog_content *catalog_content_of(
-		const struct catalog *c, const struct catalog_entry *e);
+	const struct catalog *c, const struct catalog_entry *e);
 
 /* The child of directory `dir` with exactly this name, or CATALOG_NO_ENTRY. `dir` must be a
  * directory of this catalog that is not nested. O(log n), allocates nothing. */
-uint32_t catalog_lookup(const struct catalog *c, uint32_t dir, const char *name, size_t len);
+uint32_t catalog_lookup(
+	const struct catalog *c, uint32_t dir, const char *name, size_t len);
 
 /* As catalog_lookup() without regard to case (cache/casefold.h); the exact name wins when
  * several fit. */
 uint32_t catalog_lookup_folded(
-		const struct catalog *c, uint32_t dir, const char *name, size_t len);
+	const struct catalog *c, uint32_t dir, const char *name, size_t len);
 
 /* One extended attribute, borrowed from the map. Returns 0 or -ENODATA. */
-int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e, const char *name,
-		const uint8_t **out_value, size_t *out_len) WARN_UNUSED;
+int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e,
+	const char *name, const uint8_t **out_value, size_t *out_len) WARN_UNUSED;
 
 /* Walks an entry's attributes: start with *cursor = 0; false at the end. Names are not
  * terminated. */
-bool catalog_xattr_next(const struct catalog *c, const struct catalog_entry *e, size_t *cursor,
-		const char **out_name, size_t *out_name_len, const uint8_t **out_value,
-		size_t *out_len);
+bool catalog_xattr_next(const struct catalog *c, const struct catalog_entry *e,
+	size_t *cursor, const char **out_name, size_t *out_name_len,
+	const uint8_t **out_value, size_t *out_len);
 
 /* The pieces of `content` that overlap [offset, offset + len): their range in c->pieces. */
 void catalog_pieces_in(const struct catalog *c, const struct catalog_content *content,
-		uint64_t offset, uint64_t len, uint32_t *out_first, uint32_t *out_end);
+	uint64_t offset, uint64_t len, uint32_t *out_first, uint32_t *out_end);
 
 /* Writes the path from the tree's root of entry `i` ("" for the root), at most `size` bytes
  * with the NUL. Returns its length as snprintf does, -ENAMETOOLONG if it did not fit. */

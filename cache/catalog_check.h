@@ -12,4 +12,4 @@
 /* Points `c` at the sections of these bytes and proves them sound. Returns 0, or -EBADMSG
  * with a static text in *out_reason; reads nothing outside `len`. */
 int catalog_check(struct catalog *c, const void *data, size_t len,
-		const char **out_reason) WARN_UNUSED;
+	const char **out_reason) WARN_UNUSED;

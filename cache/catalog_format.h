@@ -27,11 +27,11 @@
 /* Section numbers; the header's table is indexed by them. A reader refuses a catalog whose
  * `version` is not its own and ignores sections beyond those it knows. */
 enum catalog_section {
-	CATALOG_ENTRIES,  /* struct catalog_entry */
-	CATALOG_NAMES,	  /* bytes: the names, not terminated */
-	CATALOG_FOLDED,	  /* uint32_t: entry indexes, each directory's range by folded name */
-	CATALOG_TARGETS,  /* bytes: symlink targets, not terminated */
-	CATALOG_XATTRS,	  /* struct catalog_xattr_set, then the sets' bytes in XATTR_DATA */
+	CATALOG_ENTRIES, /* struct catalog_entry */
+	CATALOG_NAMES,	 /* bytes: the names, not terminated */
+	CATALOG_FOLDED, /* uint32_t: entry indexes, each directory's range by folded name */
+	CATALOG_TARGETS, /* bytes: symlink targets, not terminated */
+	CATALOG_XATTRS, /* struct catalog_xattr_set, then the sets' bytes in XATTR_DATA */
 	CATALOG_XATTR_DATA,
 	CATALOG_CONTENTS, /* struct catalog_content */
 	CATALOG_PIECES,	  /* struct catalog_piece: contents' chunks in file order */
@@ -39,7 +39,7 @@ enum catalog_section {
 	CATALOG_FRAMES,	  /* struct catalog_frame, by (pack, offset) */
 	CATALOG_PACKS,	  /* struct catalog_pack */
 	CATALOG_NESTED,	  /* struct catalog_nested */
-	CATALOG_PATH,	  /* bytes: this catalog's path from the tree's root, "" for the root */
+	CATALOG_PATH, /* bytes: this catalog's path from the tree's root, "" for the root */
 	CATALOG_SECTIONS,
 };
 
@@ -107,7 +107,7 @@ struct catalog_xattr_set {
 struct catalog_content {
 	struct digest digest; /* SHA-256 of all of it, holes read as zeros */
 	uint64_t size;
-	uint64_t data_bytes;  /* size less its holes */
+	uint64_t data_bytes; /* size less its holes */
 	uint32_t first_piece;
 	uint32_t piece_count; /* 0: one single hole */
 };
@@ -122,10 +122,11 @@ struct catalog_piece {
 struct catalog_chunk {
 	struct digest digest; /* SHA-256 of the chunk */
 	uint32_t frame;
-	uint32_t offset;  /* in the decoded frame */
-	uint32_t length;  /* 1 .. FRAME_MAX_BYTES */
-	uint32_t content; /* a content that uses it: who lands it when the frame arrives */
-	uint32_t piece;	  /* that content's piece (index into PIECES) */
+	uint32_t offset; /* in the decoded frame */
+	uint32_t length; /* 1 .. FRAME_MAX_BYTES */
+	uint32_t
+		content; /* a content that uses it: who lands it when the frame arrives */
+	uint32_t piece;	 /* that content's piece (index into PIECES) */
 	uint32_t reserved;
 };
 

@@ -13,7 +13,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define CATALOG_DIR   "catalog"
+#define CATALOG_DIR	  "catalog"
 #define TMP_PREFIX	  "tmp-"
 #define CATALOG_PATH_SIZE (DIGEST_HEX_SIZE + 3)
 
@@ -49,7 +49,8 @@ int catalog_store_open(int cache_dirfd, struct catalog_store **out)
 		return -ENOMEM;
 	if (getrandom(&store->session, sizeof(store->session), 0) < 0)
 		return -errno;
-	store->dirfd = openat(cache_dirfd, CATALOG_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	store->dirfd =
+		openat(cache_dirfd, CATALOG_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dirfd < 0)
 		return -errno;
 	sweep(store);
@@ -73,8 +74,8 @@ static void path_of(const struct digest *digest, char out[CATALOG_PATH_SIZE])
 	(void)snprintf(out, CATALOG_PATH_SIZE, "%.2s/%s", hex, hex);
 }
 
-int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref,
-		struct catalog **out)
+int catalog_store_get(
+	struct catalog_store *store, const struct catalog_ref *ref, struct catalog **out)
 {
 	char path[CATALOG_PATH_SIZE];
 	struct catalog *c;
@@ -95,8 +96,9 @@ int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref
 			catalog_close(c);
 	}
 	if (r == -EBADMSG) {
-		log_warn("catalog %s in the cache is damaged: removed, it will be fetched again",
-				path);
+		log_warn("catalog %s in the cache is damaged: removed, it will be "
+			 "fetched again",
+			path);
 		(void)unlinkat(store->dirfd, path, 0);
 		return -ENOENT;
 	}
@@ -115,15 +117,16 @@ bool catalog_store_has(struct catalog_store *store, const struct digest *digest)
 
 /* Writes the file under a temporary name and leaves it open in *out_fd. */
 static int write_file(struct catalog_store *store, const struct catalog_ref *ref,
-		const uint8_t *data, int *out_fd)
+	const uint8_t *data, int *out_fd)
 {
 	char path[CATALOG_PATH_SIZE];
 	char tmp[40];
 
 	path_of(&ref->digest, path);
 	(void)snprintf(tmp, sizeof(tmp), TMP_PREFIX "%u-%u", store->session,
-			atomic_fetch_add(&store->landing_number, 1));
-	AUTO_CLOSE int fd = openat(store->dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		atomic_fetch_add(&store->landing_number, 1));
+	AUTO_CLOSE int fd =
+		openat(store->dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -errno;
@@ -144,7 +147,7 @@ static int write_file(struct catalog_store *store, const struct catalog_ref *ref
 }
 
 static int keep_in_memory(const struct catalog_ref *ref, const uint8_t *data,
-		struct catalog **out, const char **out_reason)
+	struct catalog **out, const char **out_reason)
 {
 	AUTO_FREE void *copy = mem_dup(data, (size_t)ref->raw_bytes);
 
@@ -158,7 +161,7 @@ static int keep_in_memory(const struct catalog_ref *ref, const uint8_t *data,
 }
 
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
-		const uint8_t *data, struct catalog **out)
+	const uint8_t *data, struct catalog **out)
 {
 	const char *reason = "";
 	AUTO_CLOSE int fd = -1;
@@ -166,7 +169,7 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 
 	if (r < 0) {
 		log_warn("a catalog cannot be kept in the cache: %s; it stays in memory",
-				log_strerror(r));
+			log_strerror(r));
 		r = keep_in_memory(ref, data, out, &reason);
 	} else {
 		r = catalog_open_fd(fd, out, &reason);
@@ -176,9 +179,9 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 
 		digest_to_hex(&ref->digest, hex);
 		return log_error_errno(r,
-				"catalog %s is signed for but not sound (%s): the publisher's "
-				"program must be mended",
-				hex, reason);
+			"catalog %s is signed for but not sound (%s): the publisher's "
+			"program must be mended",
+			hex, reason);
 	}
 	return r;
 }

@@ -16,13 +16,13 @@ void catalog_store_free(struct catalog_store *store);
 
 /* Maps the catalog. -ENOENT if it is not here or was damaged (then it is removed). Any thread. */
 int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref,
-		struct catalog **out) WARN_UNUSED;
+	struct catalog **out) WARN_UNUSED;
 
 /* Keeps the decoded bytes, whose digest was checked, and maps them; on a disk that takes
  * nothing they stay in memory. -EBADMSG (logged with the reason) if they are no sound catalog,
  * else 0 or -errno. Any thread. */
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
-		const uint8_t *data, struct catalog **out) WARN_UNUSED;
+	const uint8_t *data, struct catalog **out) WARN_UNUSED;
 
 /* Whether the catalog's file is here, sound or not. Any thread. */
 bool catalog_store_has(struct catalog_store *store, const struct digest *digest);

@@ -32,7 +32,8 @@ static int remove_partials(struct content_store *store)
 		return r;
 	}
 	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
-		if (d->d_name[0] != '.' && unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
+		if (d->d_name[0] != '.' &&
+			unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
 			r = -errno;
 	closedir(dir);
 	return r;
@@ -47,11 +48,12 @@ int content_store_new(const struct content_config *config, struct content_store 
 	if (mkdirat(config->cache_dirfd, PARTIAL_DIR, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	store->partial_dirfd = openat(
-			config->cache_dirfd, PARTIAL_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		config->cache_dirfd, PARTIAL_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->partial_dirfd < 0)
 		return -errno;
 	store->config = *config;
-	int r = checkpoint_is_after_crash(config->checkpoint) ? remove_partials(store) : 0;
+	int r = checkpoint_is_after_crash(config->checkpoint) ? remove_partials(store)
+							      : 0;
 
 	if (r < 0) {
 		close(store->partial_dirfd);
@@ -64,8 +66,8 @@ int content_store_new(const struct content_config *config, struct content_store 
 	return 0;
 }
 
-static struct content_file *find_locked(struct content_store *store, const struct digest *digest)
-		REQUIRES(store->lock)
+static struct content_file *find_locked(
+	struct content_store *store, const struct digest *digest) REQUIRES(store->lock)
 {
 	struct content_file *file = store->buckets[digest_key(digest) % CONTENT_BUCKETS];
 
@@ -76,7 +78,8 @@ static struct content_file *find_locked(struct content_store *store, const struc
 	return file;
 }
 
-struct content_file *content_find(struct content_store *store, const struct digest *digest)
+struct content_file *content_find(
+	struct content_store *store, const struct digest *digest)
 {
 	mutex_lock(&store->lock);
 	struct content_file *file = find_locked(store, digest);
@@ -132,7 +135,7 @@ void content_store_free(struct content_store *store)
 }
 
 static struct content_file *file_new(struct content_store *store,
-		const struct catalog *catalog, const struct catalog_content *content)
+	const struct catalog *catalog, const struct catalog_content *content)
 {
 	struct content_file *file = mem_calloc(1, sizeof(*file));
 
@@ -157,14 +160,14 @@ static int attach(struct content_file *file)
 	mutex_lock(&file->lock);
 	if (atomic_load(&file->object_fd) < 0 && !file->partial) {
 		int fd = object_store_get(store->config.objects, &file->content->digest,
-				file->content->size);
+			file->content->size);
 
 		if (fd >= 0)
 			atomic_store(&file->object_fd, fd);
 		else if (fd == -ENOENT)
 			r = partial_open(store->partial_dirfd, store->config.checkpoint,
-					file->catalog, file->content, PARTIAL_RESUME,
-					&file->partial);
+				file->catalog, file->content, PARTIAL_RESUME,
+				&file->partial);
 		else
 			r = fd;
 	}
@@ -174,7 +177,7 @@ static int attach(struct content_file *file)
 
 /* Tells the read-ahead where a reader is, and asks for what it wants. */
 static void touch_frame(struct content_store *store, const struct catalog *c,
-		const struct catalog_content *content, uint32_t piece, bool is_miss)
+	const struct catalog_content *content, uint32_t piece, bool is_miss)
 {
 	uint32_t frame = c->chunks[c->pieces[content->first_piece + piece].chunk].frame;
 	struct ahead_range range = ahead_touch(&store->ahead, c, frame, is_miss);
@@ -184,7 +187,7 @@ static void touch_frame(struct content_store *store, const struct catalog *c,
 }
 
 int content_open_record(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_file **out)
+	const struct catalog_content *content, struct content_file **out)
 {
 	struct content_file *file = content_find(store, &content->digest);
 
@@ -196,8 +199,9 @@ int content_open_record(struct content_store *store, const struct catalog *catal
 		mutex_lock(&store->lock);
 		file = find_locked(store, &content->digest);
 		if (!file) {
-			struct content_file **bucket = &store->buckets
-					[digest_key(&content->digest) % CONTENT_BUCKETS];
+			struct content_file **bucket =
+				&store->buckets[digest_key(&content->digest) %
+						CONTENT_BUCKETS];
 
 			fresh->next = *bucket;
 			*bucket = fresh;
@@ -219,7 +223,7 @@ int content_open_record(struct content_store *store, const struct catalog *catal
 }
 
 int content_open(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_file **out)
+	const struct catalog_content *content, struct content_file **out)
 {
 	int r = content_open_record(store, catalog, content, out);
 
@@ -236,8 +240,9 @@ void content_close(struct content_file *file)
 	mutex_lock(&store->lock);
 	is_last = --file->refs == 0;
 	if (is_last) {
-		struct content_file **at = &store->buckets[digest_key(&file->content->digest) %
-				CONTENT_BUCKETS];
+		struct content_file **at =
+			&store->buckets[digest_key(&file->content->digest) %
+					CONTENT_BUCKETS];
 
 		while (*at != file)
 			at = &(*at)->next;
@@ -254,8 +259,8 @@ void content_span_release(struct content_span *span)
 	span->memory = NULL;
 }
 
-static const struct loose_piece *find_loose(const struct content_file *file, uint32_t piece)
-		REQUIRES(file->lock)
+static const struct loose_piece *find_loose(
+	const struct content_file *file, uint32_t piece) REQUIRES(file->lock)
 {
 	const struct loose_piece *l = file->loose;
 
@@ -266,7 +271,7 @@ static const struct loose_piece *find_loose(const struct content_file *file, uin
 
 /* Lists up to PIECES_PER_READ pieces of [first, end) that are not here. */
 static uint32_t list_missing(struct content_file *file, uint32_t first, uint32_t end,
-		uint32_t *out_list, bool *out_is_loose) REQUIRES(file->lock)
+	uint32_t *out_list, bool *out_is_loose) REQUIRES(file->lock)
 {
 	uint32_t missing = 0;
 
@@ -284,25 +289,29 @@ static uint32_t list_missing(struct content_file *file, uint32_t first, uint32_t
 
 /* Puts a range together in memory: holes, what is on disk, what only memory holds. */
 static ssize_t assemble(struct content_file *file, uint64_t offset, size_t len,
-		struct content_span *out) REQUIRES(file->lock)
+	struct content_span *out) REQUIRES(file->lock)
 {
 	AUTO_FREE uint8_t *memory = mem_calloc(len, 1);
 
 	if (!memory)
 		return -ENOMEM;
 	if (file->partial) {
-		ssize_t n = io_pread(partial_fd(file->partial), memory, len, (off_t)offset);
+		ssize_t n =
+			io_pread(partial_fd(file->partial), memory, len, (off_t)offset);
 
 		if (n < 0)
 			return n;
 	}
 	for (const struct loose_piece *l = file->loose; l; l = l->next) {
-		uint64_t at = file->catalog->pieces[file->content->first_piece + l->piece].position;
+		uint64_t at = file->catalog->pieces[file->content->first_piece + l->piece]
+				      .position;
 		uint64_t from = at > offset ? at : offset;
-		uint64_t to = at + l->length < offset + len ? at + l->length : offset + len;
+		uint64_t to =
+			at + l->length < offset + len ? at + l->length : offset + len;
 
 		if (from < to)
-			memcpy(memory + (from - offset), l->data + (from - at), to - from);
+			memcpy(memory + (from - offset), l->data + (from - at),
+				to - from);
 	}
 	out->fd = -1;
 	out->memory = TAKE_PTR(memory);
@@ -310,8 +319,8 @@ static ssize_t assemble(struct content_file *file, uint64_t offset, size_t len,
 }
 
 static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_t len,
-		struct content_span *out, struct waiter *w, uint32_t *missing,
-		uint32_t *missing_count, uint32_t *last) REQUIRES(file->lock)
+	struct content_span *out, struct waiter *w, uint32_t *missing,
+	uint32_t *missing_count, uint32_t *last) REQUIRES(file->lock)
 {
 	uint32_t base = file->content->first_piece;
 	uint32_t first;
@@ -335,8 +344,8 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 	/* a neighbour's frame may have brought it since it was opened (who waits already is
 	 * woken by that frame, so it is left to finish) */
 	if (!file->waiters && content_is_single(file->catalog, file->content)) {
-		int fd = object_store_get(file->store->config.objects, &file->content->digest,
-				file->content->size);
+		int fd = object_store_get(file->store->config.objects,
+			&file->content->digest, file->content->size);
 
 		if (fd >= 0) {
 			atomic_store(&file->object_fd, fd);
@@ -354,7 +363,7 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 }
 
 ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
-		struct content_span *out, struct waiter *w)
+	struct content_span *out, struct waiter *w)
 {
 	uint32_t missing[PIECES_PER_READ];
 	uint32_t count = 0;
@@ -388,25 +397,27 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 	if (n == -EINPROGRESS)
 		flight_request(file, missing, count);
 	if (last != UINT32_MAX && n != -EAGAIN && file->store->config.source)
-		touch_frame(file->store, file->catalog, file->content, last, n == -EINPROGRESS);
+		touch_frame(file->store, file->catalog, file->content, last,
+			n == -EINPROGRESS);
 	content_close(file);
 	return n;
 }
 
 /* Bytes of the pieces that a partial holds. */
-static uint64_t landed_bytes(const struct catalog *c, const struct catalog_content *content,
-		const struct partial *p)
+static uint64_t landed_bytes(const struct catalog *c,
+	const struct catalog_content *content, const struct partial *p)
 {
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < content->piece_count; i++)
 		if (partial_has(p, i))
-			bytes += c->chunks[c->pieces[content->first_piece + i].chunk].length;
+			bytes += c->chunks[c->pieces[content->first_piece + i].chunk]
+					 .length;
 	return bytes;
 }
 
 void content_state(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_info *out)
+	const struct catalog_content *content, struct content_info *out)
 {
 	*out = (struct content_info){.state = CONTENT_CACHED};
 	/* an empty file, or one single hole: nothing to fetch */
@@ -414,7 +425,7 @@ void content_state(struct content_store *store, const struct catalog *catalog,
 		return;
 	out->chunks = content->piece_count;
 	if (object_store_has(store->config.objects, &content->digest, content->size,
-			    &out->landed_ns)) {
+		    &out->landed_ns)) {
 		out->chunks_cached = content->piece_count;
 		out->cached_bytes = content->data_bytes;
 		return;
@@ -423,7 +434,7 @@ void content_state(struct content_store *store, const struct catalog *catalog,
 	struct partial *p;
 
 	if (partial_open(store->partial_dirfd, store->config.checkpoint, catalog, content,
-			    PARTIAL_PROBE, &p) < 0)
+		    PARTIAL_PROBE, &p) < 0)
 		return;
 	out->chunks_cached = partial_count(p);
 	out->cached_bytes = landed_bytes(catalog, content, p);

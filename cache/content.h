@@ -32,19 +32,19 @@ struct content_config {
 	int cache_dirfd;
 	struct checkpoint *checkpoint;
 	struct object_store *objects;
-	struct source *source; /* NULL: nothing can be fetched */
+	struct source *source;	   /* NULL: nothing can be fetched */
 	int64_t fetch_deadline_ns; /* how long after a miss the fetch may be retried */
 };
 
-int content_store_new(const struct content_config *config,
-		struct content_store **out) WARN_UNUSED;
+int content_store_new(
+	const struct content_config *config, struct content_store **out) WARN_UNUSED;
 
 /* Only after the source has finished all requests. Files still open are closed. */
 void content_store_free(struct content_store *store);
 
 /* Opens a content of `catalog`. Returns 0 or -errno. */
 int content_open(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
+	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
 void content_close(struct content_file *file);
 
 /* One more opener of an open file; each closes it. */
@@ -60,7 +60,7 @@ struct content_span {
  * -EINPROGRESS when `w` was queued, -EAGAIN when it would have been but is NULL (nothing is
  * asked for then), or -errno. */
 ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
-		struct content_span *out, struct waiter *w) WARN_UNUSED;
+	struct content_span *out, struct waiter *w) WARN_UNUSED;
 void content_span_release(struct content_span *span);
 
 enum content_state { CONTENT_REMOTE, CONTENT_PARTIAL, CONTENT_CACHED };
@@ -75,4 +75,4 @@ struct content_info {
 
 /* What of a content is on this machine's disk. NULL content: an empty file. */
 void content_state(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_info *out);
+	const struct catalog_content *content, struct content_info *out);

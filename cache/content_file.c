@@ -32,7 +32,7 @@ void content_warn_not_cached(struct content_store *store, int error)
 	if (atomic_compare_exchange_strong(&store->warned_ns, &before, now_ns))
 		log_warn("what is fetched cannot be kept in the cache: %s; reads go on, "
 			 "each from the source",
-				log_strerror(error));
+			log_strerror(error));
 }
 
 static bool has_piece(struct content_file *file, uint32_t piece) REQUIRES(file->lock)
@@ -46,7 +46,7 @@ static bool has_piece(struct content_file *file, uint32_t piece) REQUIRES(file->
 }
 
 bool content_has_piece(struct content_store *store, const struct catalog *c,
-		const struct catalog_content *content, uint32_t piece)
+	const struct catalog_content *content, uint32_t piece)
 {
 	struct content_file *file = content_find(store, &content->digest);
 	bool has = false;
@@ -63,7 +63,8 @@ bool content_has_piece(struct content_store *store, const struct catalog *c,
 }
 
 /* The whole content in one piece: straight to an object. */
-static int land_object(struct content_file *file, const uint8_t *data) REQUIRES(file->lock)
+static int land_object(struct content_file *file, const uint8_t *data)
+	REQUIRES(file->lock)
 {
 	struct object_store *objects = file->store->config.objects;
 	const struct catalog_content *content = file->content;
@@ -80,14 +81,14 @@ static int land_object(struct content_file *file, const uint8_t *data) REQUIRES(
 }
 
 static int land_partial(struct content_file *file, uint32_t piece, uint64_t position,
-		const uint8_t *data, size_t len) REQUIRES(file->lock)
+	const uint8_t *data, size_t len) REQUIRES(file->lock)
 {
 	struct content_store *store = file->store;
 	int r;
 
 	if (!file->partial) {
-		r = partial_open(store->partial_dirfd, store->config.checkpoint, file->catalog,
-				file->content, PARTIAL_CREATE, &file->partial);
+		r = partial_open(store->partial_dirfd, store->config.checkpoint,
+			file->catalog, file->content, PARTIAL_CREATE, &file->partial);
 		if (r < 0)
 			return r;
 	}
@@ -108,8 +109,8 @@ static int land_partial(struct content_file *file, uint32_t piece, uint64_t posi
 	return 0;
 }
 
-static int land_loose(struct content_file *file, uint32_t piece, const uint8_t *data, size_t len)
-		REQUIRES(file->lock)
+static int land_loose(struct content_file *file, uint32_t piece, const uint8_t *data,
+	size_t len) REQUIRES(file->lock)
 {
 	struct loose_piece *l = mem_alloc(sizeof(*l) + len);
 
@@ -135,7 +136,7 @@ static int land_loose(struct content_file *file, uint32_t piece, const uint8_t *
 
 /* Takes those off the list who are served (or failed) by this piece. */
 static struct waiter *take_waiters(struct content_file *file, uint32_t piece, bool failed)
-		REQUIRES(file->lock)
+	REQUIRES(file->lock)
 {
 	struct waiter *taken = NULL;
 	struct waiter **at = &file->waiters;
@@ -167,7 +168,7 @@ static struct waiter *take_all(struct content_file *file) REQUIRES(file->lock)
 void content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data)
 {
 	const struct catalog_piece *p =
-			&file->catalog->pieces[file->content->first_piece + piece];
+		&file->catalog->pieces[file->content->first_piece + piece];
 	uint32_t len = file->catalog->chunks[p->chunk].length;
 	struct waiter *served = NULL;
 	int error = 0;

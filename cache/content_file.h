@@ -35,9 +35,9 @@ struct content_file {
 	atomic_int object_fd; /* >= 0: complete */
 
 	struct mutex lock;
-	struct partial *partial; /* lock */
+	struct partial *partial;   /* lock */
 	struct loose_piece *loose; /* lock */
-	struct waiter *waiters; /* lock */
+	struct waiter *waiters;	   /* lock */
 };
 
 struct content_store {
@@ -52,18 +52,19 @@ struct content_store {
 };
 
 /* The record of this digest with one more reference, NULL if it is not open. */
-struct content_file *content_find(struct content_store *store, const struct digest *digest);
+struct content_file *content_find(
+	struct content_store *store, const struct digest *digest);
 
 /* As content_open(), for one who reads nothing: the read-ahead hears nothing of it. */
 int content_open_record(struct content_store *store, const struct catalog *catalog,
-		const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
+	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
 
 /* Whether the content is one chunk from its first to its last byte. */
 bool content_is_single(const struct catalog *c, const struct catalog_content *content);
 
 /* Whether a piece of this content (if it is open) is on disk already. */
 bool content_has_piece(struct content_store *store, const struct catalog *c,
-		const struct catalog_content *content, uint32_t piece);
+	const struct catalog_content *content, uint32_t piece);
 
 /* Lands a verified piece (counted from the content's first) and wakes who waited for it. A
  * disk that cannot take it costs the cache, not the reader. */

@@ -51,7 +51,7 @@ void flight_table_release(struct flight_table *table)
 }
 
 static struct flight **bucket_of(struct flight_table *table, const struct catalog *c,
-		uint32_t frame) REQUIRES(table->lock)
+	uint32_t frame) REQUIRES(table->lock)
 {
 	const struct catalog_frame *f = &c->frames[frame];
 	uint64_t key = digest_key(&c->packs[f->pack].digest) + f->offset;
@@ -61,7 +61,7 @@ static struct flight **bucket_of(struct flight_table *table, const struct catalo
 
 /* By catalog and index, not by pack and offset: who waits indexes this catalog's pieces. */
 static struct flight *find_flight(struct flight_table *table, const struct catalog *c,
-		uint32_t frame) REQUIRES(table->lock)
+	uint32_t frame) REQUIRES(table->lock)
 {
 	struct flight *f = *bucket_of(table, c, frame);
 
@@ -70,7 +70,8 @@ static struct flight *find_flight(struct flight_table *table, const struct catal
 	return f;
 }
 
-static void remove_flight(struct flight_table *table, struct flight *f) REQUIRES(table->lock)
+static void remove_flight(struct flight_table *table, struct flight *f)
+	REQUIRES(table->lock)
 {
 	struct flight **at = bucket_of(table, f->catalog, f->frame);
 
@@ -82,8 +83,8 @@ static void remove_flight(struct flight_table *table, struct flight *f) REQUIRES
 
 /* Who waits for this flight now; the list is the caller's. With `is_last` an empty one ends
  * the flight. */
-static size_t take_interests(struct flight_table *table, struct flight *f, bool is_last,
-		struct interest **out)
+static size_t take_interests(
+	struct flight_table *table, struct flight *f, bool is_last, struct interest **out)
 {
 	mutex_lock(&table->lock);
 	size_t count = f->interest_count;
@@ -107,7 +108,7 @@ static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_
 		struct digest found;
 
 		if (digest_of(data + k->offset, k->length, &found) < 0 ||
-				!digest_equal(&found, &k->digest))
+			!digest_equal(&found, &k->digest))
 			return false;
 	}
 	return true;
@@ -115,7 +116,7 @@ static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_
 
 /* What else the frame holds: pieces of other files, and small files whole. */
 static void land_neighbours(struct content_store *store, const struct catalog *c,
-		uint32_t frame, const uint8_t *data)
+	uint32_t frame, const uint8_t *data)
 {
 	const struct catalog_frame *f = &c->frames[frame];
 
@@ -126,7 +127,7 @@ static void land_neighbours(struct content_store *store, const struct catalog *c
 
 		if (!file && content_is_single(c, content)) {
 			int r = object_store_put(store->config.objects, &content->digest,
-					data + k->offset, k->length);
+				data + k->offset, k->length);
 			if (r < 0)
 				content_warn_not_cached(store, r);
 			continue;
@@ -135,26 +136,27 @@ static void land_neighbours(struct content_store *store, const struct catalog *c
 			continue;
 		/* an open record may have been cut differently by another catalog */
 		if (file->catalog == c && file->content == content)
-			content_file_land(file, k->piece - content->first_piece,
-					data + k->offset);
+			content_file_land(
+				file, k->piece - content->first_piece, data + k->offset);
 		content_close(file);
 	}
 }
 
 /* Lands the frame for all who wait for a piece in it; false when there was nobody. */
 static bool land_interests(
-		struct content_store *store, struct flight *f, bool is_last, const uint8_t *data)
+	struct content_store *store, struct flight *f, bool is_last, const uint8_t *data)
 {
 	struct interest *list;
 	size_t count = take_interests(&store->flights, f, is_last, &list);
 
 	for (size_t i = 0; i < count; i++) {
 		struct content_file *file = list[i].file;
-		const struct catalog_piece *p = &file->catalog->pieces[
-				file->content->first_piece + list[i].piece];
+		const struct catalog_piece *p =
+			&file->catalog
+				 ->pieces[file->content->first_piece + list[i].piece];
 
 		content_file_land(file, list[i].piece,
-				data + file->catalog->chunks[p->chunk].offset);
+			data + file->catalog->chunks[p->chunk].offset);
 		content_close(file);
 	}
 	free(list);
@@ -178,7 +180,8 @@ static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *
 }
 
 /* Takes the flight out of the table and with it all who wait: a later miss starts afresh. */
-static size_t end_flight(struct flight_table *table, struct flight *f, struct interest **out)
+static size_t end_flight(
+	struct flight_table *table, struct flight *f, struct interest **out)
 {
 	mutex_lock(&table->lock);
 	size_t count = f->interest_count;
@@ -198,10 +201,12 @@ static void batch_done(struct frame_request *rq, int error)
 
 	for (size_t i = 0; i < batch->flight_count; i++) {
 		struct interest *list;
-		size_t count = end_flight(&batch->store->flights, batch->flights[i], &list);
+		size_t count =
+			end_flight(&batch->store->flights, batch->flights[i], &list);
 
 		for (size_t j = 0; j < count; j++) {
-			content_file_fail(list[j].file, list[j].piece, error ? error : -EIO);
+			content_file_fail(
+				list[j].file, list[j].piece, error ? error : -EIO);
 			content_close(list[j].file);
 		}
 		free(list);
@@ -220,11 +225,11 @@ static bool extends(const struct batch *batch, const struct catalog *c, uint32_t
 	const struct catalog_frame *b = &c->frames[frame];
 
 	return frame == last->frame + 1 && a->pack == b->pack &&
-			a->offset + a->stored_bytes == b->offset;
+	       a->offset + a->stored_bytes == b->offset;
 }
 
 static struct batch *batch_new(struct content_store *store, const struct catalog *c,
-		uint32_t frame, enum fetch_class class)
+	uint32_t frame, enum fetch_class class)
 {
 	struct batch *batch = mem_calloc(1, sizeof(*batch));
 
@@ -234,21 +239,21 @@ static struct batch *batch_new(struct content_store *store, const struct catalog
 
 	batch->store = store;
 	batch->rq = (struct frame_request){
-			.pack = pack->digest,
-			.pack_bytes = pack->bytes,
-			.frames = &c->frames[frame],
-			.class = class,
-			.deadline_ns = clock_mono_ns() + store->config.fetch_deadline_ns,
-			.deliver = deliver_frame,
-			.done = batch_done,
+		.pack = pack->digest,
+		.pack_bytes = pack->bytes,
+		.frames = &c->frames[frame],
+		.class = class,
+		.deadline_ns = clock_mono_ns() + store->config.fetch_deadline_ns,
+		.deliver = deliver_frame,
+		.done = batch_done,
 	};
 	return batch;
 }
 
 /* Starts a flight in the newest batch, or in a new one that it begins. */
-static int start_flight(struct content_store *store, const struct catalog *c, uint32_t frame,
-		enum fetch_class class, struct batch **batches, struct flight **out)
-		REQUIRES(store->flights.lock)
+static int start_flight(struct content_store *store, const struct catalog *c,
+	uint32_t frame, enum fetch_class class, struct batch **batches,
+	struct flight **out) REQUIRES(store->flights.lock)
 {
 	if (!extends(*batches, c, frame)) {
 		struct batch *batch = batch_new(store, c, frame, class);
@@ -280,25 +285,28 @@ static int start_flight(struct content_store *store, const struct catalog *c, ui
 
 /* Puts one piece on the list of its frame's flight, starting the flight if there is none. One
  * that nobody waited for until now is to hurry. */
-static int join_flight(struct content_store *store, struct content_file *file, uint32_t piece,
-		struct batch **batches, bool *out_hurry) REQUIRES(store->flights.lock)
+static int join_flight(struct content_store *store, struct content_file *file,
+	uint32_t piece, struct batch **batches, bool *out_hurry)
+	REQUIRES(store->flights.lock)
 {
 	const struct catalog *c = file->catalog;
-	uint32_t frame = c->chunks[c->pieces[file->content->first_piece + piece].chunk].frame;
+	uint32_t frame =
+		c->chunks[c->pieces[file->content->first_piece + piece].chunk].frame;
 	struct flight *f = find_flight(&store->flights, c, frame);
 	int r = 0;
 
 	if (!f)
 		r = start_flight(store, c, frame, FETCH_DEMAND, batches, &f);
 	else if (f->batch->rq.class != FETCH_DEMAND &&
-			!atomic_exchange(&f->batch->rq.is_awaited, true))
+		 !atomic_exchange(&f->batch->rq.is_awaited, true))
 		*out_hurry = true;
 	if (r == 0)
-		r = mem_grow((void **)&f->interests, &f->interest_capacity, f->interest_count,
-				sizeof(*f->interests));
+		r = mem_grow((void **)&f->interests, &f->interest_capacity,
+			f->interest_count, sizeof(*f->interests));
 	if (r < 0)
 		return r;
-	f->interests[f->interest_count++] = (struct interest){.file = file, .piece = piece};
+	f->interests[f->interest_count++] =
+		(struct interest){.file = file, .piece = piece};
 	return 0;
 }
 
@@ -343,7 +351,8 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 }
 
 /* Whether a frame's content seems to be here: its first chunk speaks for all. */
-static bool is_frame_local(struct content_store *store, const struct catalog *c, uint32_t frame)
+static bool is_frame_local(
+	struct content_store *store, const struct catalog *c, uint32_t frame)
 {
 	const struct catalog_frame *f = &c->frames[frame];
 
@@ -352,12 +361,13 @@ static bool is_frame_local(struct content_store *store, const struct catalog *c,
 	const struct catalog_chunk *k = &c->chunks[f->first_chunk];
 	const struct catalog_content *content = &c->contents[k->content];
 
-	return object_store_has(store->config.objects, &content->digest, content->size, NULL) ||
-			content_has_piece(store, c, content, k->piece - content->first_piece);
+	return object_store_has(
+		       store->config.objects, &content->digest, content->size, NULL) ||
+	       content_has_piece(store, c, content, k->piece - content->first_piece);
 }
 
-void flight_request_ahead(struct content_store *store, const struct catalog *c, uint32_t first,
-		uint32_t count)
+void flight_request_ahead(struct content_store *store, const struct catalog *c,
+	uint32_t first, uint32_t count)
 {
 	struct batch *batches = NULL;
 
@@ -368,7 +378,8 @@ void flight_request_ahead(struct content_store *store, const struct catalog *c, 
 			continue;
 		mutex_lock(&store->flights.lock);
 		if (!find_flight(&store->flights, c, frame))
-			(void)start_flight(store, c, frame, FETCH_READ_AHEAD, &batches, &f);
+			(void)start_flight(
+				store, c, frame, FETCH_READ_AHEAD, &batches, &f);
 		mutex_unlock(&store->flights.lock);
 	}
 	send_batches(store, batches);

@@ -33,5 +33,5 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 
 /* Asks for frames that nobody waits for yet, but for those that are on their way or whose
  * content is here. No lock may be held. */
-void flight_request_ahead(struct content_store *store, const struct catalog *c, uint32_t first,
-		uint32_t count);
+void flight_request_ahead(struct content_store *store, const struct catalog *c,
+	uint32_t first, uint32_t count);

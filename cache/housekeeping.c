@@ -26,9 +26,10 @@ static void write_checkpoint(struct housekeeping *h, bool is_last)
 	int r = checkpoint_write(h->checkpoint, is_last);
 
 	if (r < 0)
-		log_warn("cannot record how far the cache is durable: %s; after a crash more "
+		log_warn("cannot record how far the cache is durable: %s; after a crash "
+			 "more "
 			 "of it will be verified",
-				log_strerror(r));
+			log_strerror(r));
 }
 
 static void *keep_house(void *arg)
@@ -45,7 +46,7 @@ static void *keep_house(void *arg)
 		uint64_t used;
 
 		while (!atomic_load(&h->stop) &&
-				condition_wait_until(&h->changed, &h->lock, next_ns) == 0)
+			condition_wait_until(&h->changed, &h->lock, next_ns) == 0)
 			continue;
 		mutex_unlock(&h->lock);
 		used = object_store_used(h->objects);
@@ -59,7 +60,7 @@ static void *keep_house(void *arg)
 }
 
 int housekeeping_start(struct object_store *objects, struct checkpoint *checkpoint,
-		struct housekeeping **out)
+	struct housekeeping **out)
 {
 	AUTO_FREE struct housekeeping *h = mem_calloc(1, sizeof(*h));
 

@@ -13,7 +13,7 @@ struct housekeeping;
 
 /* Borrows both until housekeeping_stop(). 0 or -errno. */
 int housekeeping_start(struct object_store *objects, struct checkpoint *checkpoint,
-		struct housekeeping **out) WARN_UNUSED;
+	struct housekeeping **out) WARN_UNUSED;
 
 /* Ends the thread and writes the last checkpoint: nothing may land any more. Takes NULL. */
 void housekeeping_stop(struct housekeeping *h);

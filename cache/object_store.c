@@ -29,8 +29,8 @@ struct object_store {
 #define TMP_PREFIX    "tmp-"
 #define TMP_NAME_SIZE 40
 
-int object_store_open(int cache_dirfd, struct checkpoint *checkpoint,
-		struct object_store **out)
+int object_store_open(
+	int cache_dirfd, struct checkpoint *checkpoint, struct object_store **out)
 {
 	if (mkdirat(cache_dirfd, OBJECTS_DIR, 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -38,7 +38,8 @@ int object_store_open(int cache_dirfd, struct checkpoint *checkpoint,
 
 	if (!store)
 		return -ENOMEM;
-	store->dirfd = openat(cache_dirfd, OBJECTS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	store->dirfd =
+		openat(cache_dirfd, OBJECTS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dirfd < 0)
 		return -errno;
 	store->checkpoint = checkpoint;
@@ -139,12 +140,12 @@ static void uncount(struct object_store *store, uint64_t size)
 	uint_fast64_t used = atomic_load(&store->used_bytes);
 
 	while (!atomic_compare_exchange_weak(
-			&store->used_bytes, &used, used > size ? used - size : 0))
+		&store->used_bytes, &used, used > size ? used - size : 0))
 		continue;
 }
 
-static int open_verified(struct object_store *store, const struct digest *digest, uint64_t size,
-		const _Atomic bool *stop)
+static int open_verified(struct object_store *store, const struct digest *digest,
+	uint64_t size, const _Atomic bool *stop)
 {
 	char name[DIGEST_HEX_SIZE];
 	struct stat st;
@@ -164,8 +165,9 @@ static int open_verified(struct object_store *store, const struct digest *digest
 	if (r == 0 && checkpoint_is_doubtful(store->checkpoint, stat_mtime_ns(&st)))
 		r = verify_doubtful(fd, digest, stop);
 	if (r == -EBADMSG) {
-		log_warn("object %s in the cache is damaged: removed, it will be fetched again",
-				name);
+		log_warn("object %s in the cache is damaged: removed, it will be fetched "
+			 "again",
+			name);
 		if (unlinkat(dirfd, name, 0) == 0)
 			uncount(store, (uint64_t)st.st_size);
 		return -ENOENT;
@@ -173,13 +175,14 @@ static int open_verified(struct object_store *store, const struct digest *digest
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
-int object_store_get(struct object_store *store, const struct digest *digest, uint64_t size)
+int object_store_get(
+	struct object_store *store, const struct digest *digest, uint64_t size)
 {
 	return open_verified(store, digest, size, NULL);
 }
 
-bool object_store_has(struct object_store *store, const struct digest *digest, uint64_t size,
-		int64_t *out_landed_ns)
+bool object_store_has(struct object_store *store, const struct digest *digest,
+	uint64_t size, int64_t *out_landed_ns)
 {
 	char name[DIGEST_HEX_SIZE];
 	struct statx stx;
@@ -188,15 +191,14 @@ bool object_store_has(struct object_store *store, const struct digest *digest, u
 	if (dirfd < 0)
 		return false;
 	digest_to_hex(digest, name);
-	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW, STATX_SIZE | STATX_MTIME | STATX_BTIME,
-			    &stx) < 0 ||
-			stx.stx_size != size)
+	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW,
+		    STATX_SIZE | STATX_MTIME | STATX_BTIME, &stx) < 0 ||
+		stx.stx_size != size)
 		return false;
 	if (out_landed_ns) {
 		/* the birth, where the file system knows it: a later verification moves mtime */
-		const struct statx_timestamp *t = stx.stx_mask & STATX_BTIME
-				? &stx.stx_btime
-				: &stx.stx_mtime;
+		const struct statx_timestamp *t =
+			stx.stx_mask & STATX_BTIME ? &stx.stx_btime : &stx.stx_mtime;
 
 		*out_landed_ns = t->tv_sec * NS_PER_SEC + t->tv_nsec;
 	}
@@ -204,7 +206,7 @@ bool object_store_has(struct object_store *store, const struct digest *digest, u
 }
 
 int object_store_put(struct object_store *store, const struct digest *digest,
-		const void *data, size_t len)
+	const void *data, size_t len)
 {
 	char name[DIGEST_HEX_SIZE];
 	char tmp[TMP_NAME_SIZE];
@@ -216,7 +218,7 @@ int object_store_put(struct object_store *store, const struct digest *digest,
 	if (faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	(void)snprintf(tmp, sizeof(tmp), TMP_PREFIX "%u-%u", store->session,
-			atomic_fetch_add(&store->landing_number, 1));
+		atomic_fetch_add(&store->landing_number, 1));
 	int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
@@ -235,8 +237,8 @@ int object_store_put(struct object_store *store, const struct digest *digest,
 	return 0;
 }
 
-int object_store_adopt(struct object_store *store, const struct digest *digest, uint64_t size,
-		int from_dirfd, const char *from_name)
+int object_store_adopt(struct object_store *store, const struct digest *digest,
+	uint64_t size, int from_dirfd, const char *from_name)
 {
 	char name[DIGEST_HEX_SIZE];
 	int dirfd = fanout_dir(store, digest->bytes[0], true);
@@ -256,8 +258,8 @@ uint64_t object_store_used(struct object_store *store)
 }
 
 /* False if it is in doubt and could not be verified. */
-static bool scan_entry(struct object_store *store, int dirfd, const char *name,
-		const _Atomic bool *stop)
+static bool scan_entry(
+	struct object_store *store, int dirfd, const char *name, const _Atomic bool *stop)
 {
 	struct digest digest;
 	struct stat st;
@@ -288,7 +290,8 @@ static bool scan_entry(struct object_store *store, int dirfd, const char *name,
 }
 
 /* One of objects/<aa>; false if something in it could not be verified. */
-static bool scan_dir(struct object_store *store, const char *name, const _Atomic bool *stop)
+static bool scan_dir(
+	struct object_store *store, const char *name, const _Atomic bool *stop)
 {
 	bool is_sure = true;
 	int fd = openat(store->dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -302,7 +305,8 @@ static bool scan_dir(struct object_store *store, const char *name, const _Atomic
 		return false;
 	}
 	for (const struct dirent *d; !atomic_load(stop) && (d = readdir(dir));)
-		if (d->d_name[0] != '.' && !scan_entry(store, dirfd(dir), d->d_name, stop))
+		if (d->d_name[0] != '.' &&
+			!scan_entry(store, dirfd(dir), d->d_name, stop))
 			is_sure = false;
 	closedir(dir);
 	return is_sure;

@@ -17,7 +17,8 @@
 struct partial_record {
 	uint64_t magic;
 	uint64_t size;
-	uint64_t layout; /* hash of the pieces' places: another catalog may cut differently */
+	uint64_t
+		layout; /* hash of the pieces' places: another catalog may cut differently */
 	uint32_t piece_count;
 	uint32_t reserved;
 };
@@ -56,12 +57,12 @@ static size_t bits_size(const struct partial *p)
 static int write_record(struct partial *p)
 {
 	struct partial_record record = {.magic = RECORD_MAGIC,
-			.size = p->size,
-			.layout = p->layout,
-			.piece_count = p->piece_count};
+		.size = p->size,
+		.layout = p->layout,
+		.piece_count = p->piece_count};
 
-	int r = io_pwrite(p->fd, p->bits, bits_size(p),
-			(off_t)(p->record_at + sizeof(record)));
+	int r = io_pwrite(
+		p->fd, p->bits, bits_size(p), (off_t)(p->record_at + sizeof(record)));
 	return r < 0 ? r : io_pwrite(p->fd, &record, sizeof(record), (off_t)p->record_at);
 }
 
@@ -84,10 +85,11 @@ static int read_record(struct partial *p, const struct checkpoint *checkpoint)
 
 	if (r < 0)
 		return r;
-	if (record.magic != RECORD_MAGIC || record.size != p->size || record.layout != p->layout ||
-			record.piece_count != p->piece_count)
+	if (record.magic != RECORD_MAGIC || record.size != p->size ||
+		record.layout != p->layout || record.piece_count != p->piece_count)
 		return -EBADMSG;
-	r = io_pread_exact(p->fd, p->bits, bits_size(p), (off_t)(p->record_at + sizeof(record)));
+	r = io_pread_exact(
+		p->fd, p->bits, bits_size(p), (off_t)(p->record_at + sizeof(record)));
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < p->piece_count; i++)
@@ -95,8 +97,8 @@ static int read_record(struct partial *p, const struct checkpoint *checkpoint)
 	return 0;
 }
 
-static int open_file(struct partial *p, const struct checkpoint *checkpoint,
-		enum partial_mode mode)
+static int open_file(
+	struct partial *p, const struct checkpoint *checkpoint, enum partial_mode mode)
 {
 	p->fd = openat(p->dirfd, p->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (p->fd >= 0) {
@@ -127,8 +129,9 @@ static int open_file(struct partial *p, const struct checkpoint *checkpoint,
 	return r;
 }
 
-int partial_open(int dirfd, const struct checkpoint *checkpoint, const struct catalog *catalog,
-		const struct catalog_content *content, enum partial_mode mode, struct partial **out)
+int partial_open(int dirfd, const struct checkpoint *checkpoint,
+	const struct catalog *catalog, const struct catalog_content *content,
+	enum partial_mode mode, struct partial **out)
 {
 	size_t bits = (content->piece_count + 7) / 8;
 	struct partial *p = mem_calloc(1, sizeof(*p) + bits);
@@ -182,7 +185,7 @@ bool partial_is_complete(const struct partial *p)
 }
 
 int partial_land(struct partial *p, uint32_t piece, uint64_t position, const void *data,
-		size_t len)
+	size_t len)
 {
 	if (partial_has(p, piece))
 		return 0;
@@ -194,7 +197,7 @@ int partial_land(struct partial *p, uint32_t piece, uint64_t position, const voi
 	uint8_t byte = p->bits[piece / 8] | (uint8_t)(1 << (piece % 8));
 
 	r = io_pwrite(p->fd, &byte, 1,
-			(off_t)(p->record_at + sizeof(struct partial_record) + piece / 8));
+		(off_t)(p->record_at + sizeof(struct partial_record) + piece / 8));
 	if (r < 0)
 		return r;
 	p->bits[piece / 8] = byte;

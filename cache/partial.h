@@ -20,7 +20,7 @@
 struct partial;
 
 enum partial_mode {
-	PARTIAL_PROBE,	/* look at one that somebody else may be filling: changes nothing */
+	PARTIAL_PROBE, /* look at one that somebody else may be filling: changes nothing */
 	PARTIAL_RESUME, /* go on with one that is there */
 	PARTIAL_CREATE, /* or begin */
 };
@@ -28,9 +28,9 @@ enum partial_mode {
 /* Opens the partial file of this content. One that does not fit the content's pieces, or is in
  * doubt after a crash, is removed (but for a probe) and counts as missing. Returns 0, -ENOENT
  * or -errno. */
-int partial_open(int dirfd, const struct checkpoint *checkpoint, const struct catalog *catalog,
-		const struct catalog_content *content, enum partial_mode mode,
-		struct partial **out) WARN_UNUSED;
+int partial_open(int dirfd, const struct checkpoint *checkpoint,
+	const struct catalog *catalog, const struct catalog_content *content,
+	enum partial_mode mode, struct partial **out) WARN_UNUSED;
 void partial_free(struct partial *p);
 
 /* Holds the landed bytes at their offsets, and beyond the content's size the record. Borrowed. */
@@ -43,8 +43,9 @@ bool partial_is_complete(const struct partial *p);
 
 /* Writes a verified piece and records it. 0 or -errno (ENOSPC); on failure it has not landed. */
 int partial_land(struct partial *p, uint32_t piece, uint64_t position, const void *data,
-		size_t len) WARN_UNUSED;
+	size_t len) WARN_UNUSED;
 
 /* Turns a complete partial into an object; its descriptor stays good for reading and is
  * handed over in *out_fd; only partial_free() may follow. On failure it goes on as a partial. */
-int partial_finish(struct partial *p, struct object_store *store, int *out_fd) WARN_UNUSED;
+int partial_finish(
+	struct partial *p, struct object_store *store, int *out_fd) WARN_UNUSED;

@@ -31,8 +31,9 @@ enum fetch_class {
 /* One or more frames of one pack that follow each other without a gap. */
 struct frame_request {
 	struct digest pack;
-	uint64_t pack_bytes;		    /* the pack's size: bounds every offset */
-	const struct catalog_frame *frames; /* in the mapped catalog, which outlives the request */
+	uint64_t pack_bytes; /* the pack's size: bounds every offset */
+	const struct catalog_frame
+		*frames; /* in the mapped catalog, which outlives the request */
 	size_t frame_count;
 	enum fetch_class class;
 	int64_t deadline_ns; /* monotonic: no new try is started after it */
@@ -65,9 +66,9 @@ struct catalog_request {
 };
 
 struct source_status {
-	bool is_online;	       /* the last exchange with some source succeeded */
-	char url[512];	       /* the source in use, without credentials */
-	int64_t last_contact;  /* real time in ns of the last success, 0 = never */
+	bool is_online;		/* the last exchange with some source succeeded */
+	char url[512];		/* the source in use, without credentials */
+	int64_t last_contact;	/* real time in ns of the last success, 0 = never */
 	uint64_t fetched_bytes; /* payload bytes received since start */
 	uint64_t requests;
 };

@@ -21,13 +21,13 @@ struct slot {
 	struct view *view;
 	uint32_t number;
 	struct slot *parent; /* of the catalog that names this one; NULL for the root's */
-	uint32_t entry;	 /* its directory there */
+	uint32_t entry;	     /* its directory there */
 	struct catalog_ref ref;
 	_Atomic(struct catalog *) catalog; /* NULL until it was entered */
-	atomic_uint *children;		   /* slots of its nested catalogs, 0 = not made yet */
+	atomic_uint *children; /* slots of its nested catalogs, 0 = not made yet */
 
 	struct catalog_fetch *fetch; /* under way; view.lock */
-	struct waiter *waiters; /* view.lock */
+	struct waiter *waiters;	     /* view.lock */
 
 	atomic_bool was_entered;
 	/* a walk through this catalog's nested ones (by their number in it); view.lock */
@@ -54,7 +54,7 @@ static struct slot *slot_at(const struct view *view, uint32_t number)
 	if (number / SLOT_PAGE_SIZE >= SLOT_PAGES)
 		return NULL;
 	struct slot **page = atomic_load_explicit(
-			&view->pages[number / SLOT_PAGE_SIZE], memory_order_acquire);
+		&view->pages[number / SLOT_PAGE_SIZE], memory_order_acquire);
 
 	if (!page)
 		return NULL;
@@ -62,7 +62,7 @@ static struct slot *slot_at(const struct view *view, uint32_t number)
 }
 
 static int slot_new(struct view *view, const struct catalog_ref *ref, struct slot *parent,
-		uint32_t entry, struct slot **out) REQUIRES(view->lock)
+	uint32_t entry, struct slot **out) REQUIRES(view->lock)
 {
 	uint32_t number = view->slot_count;
 
@@ -75,7 +75,7 @@ static int slot_new(struct view *view, const struct catalog_ref *ref, struct slo
 		if (!page)
 			return -ENOMEM;
 		atomic_store_explicit(&view->pages[number / SLOT_PAGE_SIZE], page,
-				memory_order_release);
+			memory_order_release);
 	}
 	struct slot *slot = mem_calloc(1, sizeof(*slot));
 
@@ -157,11 +157,11 @@ static int slot_fetch(struct slot *slot, struct waiter *w, enum fetch_class clas
 		return -ENOMEM;
 	fetch->slot = slot;
 	fetch->rq = (struct catalog_request){
-			.ref = slot->ref,
-			.class = class,
-			.deadline_ns = clock_mono_ns() + view->config.fetch_deadline_ns,
-			.deliver = deliver_catalog,
-			.done = catalog_done,
+		.ref = slot->ref,
+		.class = class,
+		.deadline_ns = clock_mono_ns() + view->config.fetch_deadline_ns,
+		.deliver = deliver_catalog,
+		.done = catalog_done,
 	};
 	mutex_lock(&view->lock);
 	if (atomic_load(&slot->catalog)) {
@@ -202,7 +202,8 @@ static int slot_load(struct slot *slot)
 /* 0 with the catalog, or as view_enter(). */
 static int slot_catalog(struct slot *slot, struct waiter *w, const struct catalog **out)
 {
-	struct catalog *catalog = atomic_load_explicit(&slot->catalog, memory_order_acquire);
+	struct catalog *catalog =
+		atomic_load_explicit(&slot->catalog, memory_order_acquire);
 
 	if (!catalog) {
 		int r = slot_load(slot);
@@ -286,8 +287,9 @@ int view_load(struct view *view)
 	}
 	blocking_waiter_free(b);
 	if (r == 0 && catalog->path_length != 0)
-		r = log_error_errno(-EBADMSG, "the root catalog of revision %llu is not of a root",
-				(unsigned long long)view->config.revision);
+		r = log_error_errno(-EBADMSG,
+			"the root catalog of revision %llu is not of a root",
+			(unsigned long long)view->config.revision);
 	return r;
 }
 
@@ -347,7 +349,7 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out)
 	const struct slot *holder = is_top ? slot->parent : slot;
 	uint32_t at = is_top ? slot->entry : index;
 	const struct catalog *catalog =
-			atomic_load_explicit(&holder->catalog, memory_order_acquire);
+		atomic_load_explicit(&holder->catalog, memory_order_acquire);
 
 	if (!catalog || at >= catalog->entry_count)
 		return -ESTALE;
@@ -355,27 +357,28 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out)
 	if (!is_top && catalog_entry_is_nested(catalog_entry(catalog, at)))
 		return -ESTALE;
 	*out = (struct view_node){.catalog = catalog,
-			.entry = catalog_entry(catalog, at),
-			.index = at,
-			.slot = number,
-			.id = id};
+		.entry = catalog_entry(catalog, at),
+		.index = at,
+		.slot = number,
+		.id = id};
 	return 0;
 }
 
 /* The slot of the nested catalog on entry `index`, made when first seen. */
-static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t index,
-		uint32_t *out)
+static int nested_slot(
+	struct view *view, const struct view_dir *dir, uint32_t index, uint32_t *out)
 {
 	struct slot *parent = slot_at(view, dir->slot);
 	uint32_t nth = dir->catalog->entries[index].first;
-	uint32_t number = atomic_load_explicit(&parent->children[nth], memory_order_acquire);
+	uint32_t number =
+		atomic_load_explicit(&parent->children[nth], memory_order_acquire);
 	int r = 0;
 
 	if (number == 0) {
 		const struct catalog_nested *n = &dir->catalog->nested[nth];
 		struct catalog_ref ref = {.digest = n->digest,
-				.stored_bytes = n->stored_bytes,
-				.raw_bytes = n->raw_bytes};
+			.stored_bytes = n->stored_bytes,
+			.raw_bytes = n->raw_bytes};
 		struct slot *slot;
 
 		mutex_lock(&view->lock);
@@ -385,7 +388,7 @@ static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t i
 			if (r == 0) {
 				number = slot->number;
 				atomic_store_explicit(&parent->children[nth], number,
-						memory_order_release);
+					memory_order_release);
 			}
 		}
 		mutex_unlock(&view->lock);
@@ -396,8 +399,8 @@ static int nested_slot(struct view *view, const struct view_dir *dir, uint32_t i
 
 /* Notes that nested catalog `nth` of `parent` is entered and says which ones a walk in order
  * will enter next: [*out_first, the result). */
-static uint32_t walk_next(struct view *view, struct slot *parent, uint32_t nth, uint32_t total,
-		uint32_t *out_first)
+static uint32_t walk_next(struct view *view, struct slot *parent, uint32_t nth,
+	uint32_t total, uint32_t *out_first)
 {
 	uint32_t end = 0;
 
@@ -407,11 +410,13 @@ static uint32_t walk_next(struct view *view, struct slot *parent, uint32_t nth, 
 
 		/* more is asked for when half of the window is used up */
 		if (nth + parent->walk_window / 2 >= parent->walk_end) {
-			parent->walk_window = window < WALK_WINDOW_MAX ? window : WALK_WINDOW_MAX;
-			*out_first = parent->walk_end > nth + 1 ? parent->walk_end : nth + 1;
+			parent->walk_window =
+				window < WALK_WINDOW_MAX ? window : WALK_WINDOW_MAX;
+			*out_first =
+				parent->walk_end > nth + 1 ? parent->walk_end : nth + 1;
 			end = total - nth - 1 < parent->walk_window
-					? total
-					: nth + 1 + parent->walk_window;
+				      ? total
+				      : nth + 1 + parent->walk_window;
 			parent->walk_end = end;
 		}
 	} else {
@@ -428,17 +433,18 @@ static uint32_t walk_next(struct view *view, struct slot *parent, uint32_t nth, 
 static void walk_ahead(struct view *view, struct slot *slot)
 {
 	struct slot *parent = slot->parent;
-	const struct catalog *c = atomic_load_explicit(&parent->catalog, memory_order_acquire);
+	const struct catalog *c =
+		atomic_load_explicit(&parent->catalog, memory_order_acquire);
 	struct view_dir dir = {.catalog = c, .slot = parent->number};
 	uint32_t first = 0;
-	uint32_t end = walk_next(view, parent, c->entries[slot->entry].first, c->nested_count,
-			&first);
+	uint32_t end = walk_next(
+		view, parent, c->entries[slot->entry].first, c->nested_count, &first);
 
 	for (uint32_t i = first; i < end; i++) {
 		uint32_t number;
 
 		if (catalog_store_has(view->config.catalogs, &c->nested[i].digest) ||
-				nested_slot(view, &dir, c->nested[i].entry, &number) < 0)
+			nested_slot(view, &dir, c->nested[i].entry, &number) < 0)
 			continue;
 		struct slot *next = slot_at(view, number);
 
@@ -453,7 +459,7 @@ static bool enter_plain(const struct view_node *node, struct view_dir *out)
 	if (catalog_entry_is_nested(node->entry))
 		return false;
 	*out = (struct view_dir){
-			.catalog = node->catalog, .index = node->index, .slot = node->slot};
+		.catalog = node->catalog, .index = node->index, .slot = node->slot};
 	return true;
 }
 
@@ -465,12 +471,12 @@ static int enter_slot(struct slot *slot, struct waiter *w, struct view_dir *out)
 	if (r < 0)
 		return r;
 	*out = (struct view_dir){
-			.catalog = catalog, .index = CATALOG_ROOT, .slot = slot->number};
+		.catalog = catalog, .index = CATALOG_ROOT, .slot = slot->number};
 	return 0;
 }
 
 int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
-		struct waiter *w)
+	struct waiter *w)
 {
 	if (!S_ISDIR(node->entry->mode))
 		return -ENOTDIR;
@@ -479,13 +485,14 @@ int view_enter(struct view *view, const struct view_node *node, struct view_dir 
 	struct slot *slot = slot_at(view, node->slot);
 
 	if (view->config.source && (w || atomic_load(&slot->catalog)) &&
-			!atomic_load_explicit(&slot->was_entered, memory_order_relaxed) &&
-			!atomic_exchange(&slot->was_entered, true))
+		!atomic_load_explicit(&slot->was_entered, memory_order_relaxed) &&
+		!atomic_exchange(&slot->was_entered, true))
 		walk_ahead(view, slot);
 	return enter_slot(slot, w, out);
 }
 
-int view_enter_local(struct view *view, const struct view_node *node, struct view_dir *out)
+int view_enter_local(
+	struct view *view, const struct view_node *node, struct view_dir *out)
 {
 	if (!S_ISDIR(node->entry->mode))
 		return -ENOTDIR;
@@ -495,7 +502,7 @@ int view_enter_local(struct view *view, const struct view_node *node, struct vie
 }
 
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
-		struct view_node *out)
+	struct view_node *out)
 {
 	/* whichever name of a file asks: one node, and so one entry */
 	uint32_t at = catalog_entry(dir->catalog, index)->link;
@@ -510,11 +517,8 @@ int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 			return r;
 		id = node_id(slot, CATALOG_ROOT);
 	}
-	*out = (struct view_node){.catalog = dir->catalog,
-			.entry = e,
-			.index = at,
-			.slot = slot,
-			.id = id};
+	*out = (struct view_node){
+		.catalog = dir->catalog, .entry = e, .index = at, .slot = slot, .id = id};
 	return 0;
 }
 

@@ -69,21 +69,21 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out) WARN_UNU
 /* The directory behind a node: 0, -ENOTDIR, -EINPROGRESS when its catalog is being fetched
  * and `w` was queued (NULL: -EAGAIN instead, nothing is fetched), or why it could not be. */
 int view_enter(struct view *view, const struct view_node *node, struct view_dir *out,
-		struct waiter *w) WARN_UNUSED;
+	struct waiter *w) WARN_UNUSED;
 
 /* As view_enter() with what is on this machine: never fetches, nor makes a walk of it. -EAGAIN
  * when the catalog is not here. */
 int view_enter_local(struct view *view, const struct view_node *node,
-		struct view_dir *out) WARN_UNUSED;
+	struct view_dir *out) WARN_UNUSED;
 
 /* The node of entry `index` of the directory's catalog. 0 or -ENOMEM. A name of a hard-linked
  * file gives the node that all its names in the catalog share. */
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
-		struct view_node *out) WARN_UNUSED;
+	struct view_node *out) WARN_UNUSED;
 
 /* The node of the directory that holds `node` (the root's is the root). */
-int view_parent(struct view *view, const struct view_node *node, struct view_node *out)
-		WARN_UNUSED;
+int view_parent(struct view *view, const struct view_node *node,
+	struct view_node *out) WARN_UNUSED;
 
 /* Revision that the node's package shows. */
 uint64_t view_revision(const struct view *view, const struct view_node *node);

@@ -12,20 +12,21 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } verbs[] = {
-		{"init", cmd_init, "make a depot and its keys"},
-		{"publish", cmd_publish, "publish a tree as a new revision"},
-		{"log", cmd_log, "list a depot's revisions"},
-		{"check", cmd_check, "prove a depot whole"},
-		{"mount", cmd_mount, "show a depot as a directory"},
-		{"umount", cmd_umount, "take a mount away"},
-		{"status", cmd_status, "what a mount serves and how it fares"},
+	{"init", cmd_init, "make a depot and its keys"},
+	{"publish", cmd_publish, "publish a tree as a new revision"},
+	{"log", cmd_log, "list a depot's revisions"},
+	{"check", cmd_check, "prove a depot whole"},
+	{"mount", cmd_mount, "show a depot as a directory"},
+	{"umount", cmd_umount, "take a mount away"},
+	{"status", cmd_status, "what a mount serves and how it fares"},
 };
 
 static int print_verbs(FILE *to)
 {
-	(void)fprintf(to, "depotfs %s: a local, always readable copy of a package tree\n\n"
-			  "usage: depotfs VERB ...    ('depotfs VERB --help' tells more)\n\n",
-			DEPOTFS_VERSION);
+	(void)fprintf(to,
+		"depotfs %s: a local, always readable copy of a package tree\n\n"
+		"usage: depotfs VERB ...    ('depotfs VERB --help' tells more)\n\n",
+		DEPOTFS_VERSION);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		(void)fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
 	return fflush(to) == 0 ? EXIT_DONE : EXIT_FAILED;
@@ -40,7 +41,8 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
 		return print_verbs(stdout);
 	if (strcmp(argv[1], "--version") == 0)
-		return printf("depotfs %s\n", DEPOTFS_VERSION) < 0 ? EXIT_FAILED : EXIT_DONE;
+		return printf("depotfs %s\n", DEPOTFS_VERSION) < 0 ? EXIT_FAILED
+								   : EXIT_DONE;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(argv[1], verbs[i].name) == 0)
 			return verbs[i].run(argc - 1, argv + 1);

@@ -12,8 +12,8 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "fs/daemonize.h"
 #include "cache/housekeeping.h"
+#include "fs/daemonize.h"
 #include "fs/mount_options.h"
 #include "fs/mountpoint.h"
 #include "fs/session.h"
@@ -69,12 +69,12 @@ static int check_apart(const struct mount_options *o)
 
 	if (!realpath(o->cache, cache))
 		return log_error_errno(-errno, "cannot find the cache directory %s: %s",
-				o->cache, log_strerror(errno));
+			o->cache, log_strerror(errno));
 	if (is_within(cache, o->mountpoint) || is_within(o->mountpoint, cache))
 		return log_error_errno(-EINVAL,
-				"the cache directory %s and the mountpoint %s must lie apart, "
-				"neither in the other",
-				o->cache, o->mountpoint);
+			"the cache directory %s and the mountpoint %s must lie apart, "
+			"neither in the other",
+			o->cache, o->mountpoint);
 	return 0;
 }
 
@@ -85,37 +85,39 @@ static int open_cache_dir(struct mirror *m)
 	int r = io_mkdirs(path, 0700);
 
 	if (r < 0)
-		return log_error_errno(
-				r, "cannot make the cache directory %s: %s", path, log_strerror(r));
+		return log_error_errno(r, "cannot make the cache directory %s: %s", path,
+			log_strerror(r));
 	m->cache_dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (m->cache_dirfd < 0)
-		return log_error_errno(-errno, "cannot open the cache directory %s: %s", path,
-				log_strerror(errno));
+		return log_error_errno(-errno, "cannot open the cache directory %s: %s",
+			path, log_strerror(errno));
 	r = check_apart(&m->options);
 	if (r < 0)
 		return r;
 	m->cache_lock = file_lock_take(m->cache_dirfd, "lock", &holder);
 	if (m->cache_lock == -EWOULDBLOCK)
 		return log_error_errno(-EBUSY,
-				"the cache directory %s is in use by process %d: each mount needs "
-				"one of its own",
-				path, (int)holder);
+			"the cache directory %s is in use by process %d: each mount "
+			"needs "
+			"one of its own",
+			path, (int)holder);
 	if (m->cache_lock < 0)
 		return log_error_errno(m->cache_lock,
-				"cannot write to the cache directory %s: %s", path,
-				log_strerror(m->cache_lock));
+			"cannot write to the cache directory %s: %s", path,
+			log_strerror(m->cache_lock));
 	r = durable_sweep(m->cache_dirfd);
 	if (r < 0)
 		return log_error_errno(r, "cannot tidy the cache directory %s: %s", path,
-				log_strerror(r));
+			log_strerror(r));
 	return 0;
 }
 
 static int open_stores(struct mirror *m)
 {
 	struct content_config contents = {.cache_dirfd = m->cache_dirfd,
-			.source = fetcher_source(m->fetcher),
-			.fetch_deadline_ns = FETCH_PATIENCE * m->options.timeout_sec * NS_PER_SEC};
+		.source = fetcher_source(m->fetcher),
+		.fetch_deadline_ns =
+			FETCH_PATIENCE * m->options.timeout_sec * NS_PER_SEC};
 	int r = checkpoint_open(m->cache_dirfd, &m->checkpoint);
 
 	if (r == 0)
@@ -127,8 +129,8 @@ static int open_stores(struct mirror *m)
 	if (r == 0)
 		r = content_store_new(&contents, &m->contents);
 	if (r < 0)
-		return log_error_errno(r, "cannot set up the cache in %s: %s", m->options.cache,
-				log_strerror(r));
+		return log_error_errno(r, "cannot set up the cache in %s: %s",
+			m->options.cache, log_strerror(r));
 	return 0;
 }
 
@@ -136,37 +138,37 @@ static int open_channel(struct mirror *m)
 {
 	const struct mount_options *o = &m->options;
 	struct fetcher_config config = {
-			.urls = o->urls,
-			.cafile = o->cafile,
-			.sshkey = o->sshkey,
-			.knownhosts = o->knownhosts,
-			.timeout_ms = (int)o->timeout_sec * 1000,
+		.urls = o->urls,
+		.cafile = o->cafile,
+		.sshkey = o->sshkey,
+		.knownhosts = o->knownhosts,
+		.timeout_ms = (int)o->timeout_sec * 1000,
 	};
 	int r = key_ring_load(o->key, &m->keys);
 
 	if (r < 0)
 		return log_error_errno(r, "cannot read a public key from %s: %s", o->key,
-				r == -EINVAL ? "it holds none (the NAME.pub that `depotfs init` "
-					       "wrote is wanted)"
-					     : log_strerror(r));
+			r == -EINVAL ? "it holds none (the NAME.pub that `depotfs init` "
+				       "wrote is wanted)"
+				     : log_strerror(r));
 	r = fetcher_new(&config, &m->fetcher);
 	if (r < 0)
 		return r; /* it has said why */
 	r = follower_open(m->cache_dirfd, &m->keys, o->channel, m->fetcher, &m->channel);
 	if (r < 0)
 		return log_error_errno(r, "channel %s cannot be followed: %s", o->channel,
-				log_strerror(r));
+			log_strerror(r));
 	return 0;
 }
 
 static int open_view(struct mirror *m)
 {
 	struct view_config config = {
-			.catalogs = m->catalogs,
-			.source = fetcher_source(m->fetcher),
-			.root = m->channel.head.root,
-			.revision = m->channel.head.revision,
-			.fetch_deadline_ns = m->options.timeout_sec * NS_PER_SEC,
+		.catalogs = m->catalogs,
+		.source = fetcher_source(m->fetcher),
+		.root = m->channel.head.root,
+		.revision = m->channel.head.revision,
+		.fetch_deadline_ns = m->options.timeout_sec * NS_PER_SEC,
 	};
 	int r = view_new(&config, &m->view);
 
@@ -174,9 +176,9 @@ static int open_view(struct mirror *m)
 		r = view_load(m->view);
 
 	if (r < 0)
-		return log_error_errno(r, "the root catalog of revision %" PRIu64
-					  " cannot be had: %s",
-				config.revision, log_strerror(r));
+		return log_error_errno(r,
+			"the root catalog of revision %" PRIu64 " cannot be had: %s",
+			config.revision, log_strerror(r));
 	return 0;
 }
 
@@ -185,24 +187,25 @@ static int open_session(struct mirror *m)
 	uint64_t place = hash64(m->options.mountpoint, strlen(m->options.mountpoint), 0);
 
 	(void)snprintf(m->fsname, sizeof(m->fsname), "%s-%016" PRIx64,
-			m->channel.trust.name, place);
+		m->channel.trust.name, place);
 	struct session_config config = {
-			.mountpoint = m->options.mountpoint,
-			.fsname = m->options.fsname ? m->options.fsname : m->fsname,
-			.channel = m->options.channel,
-			.allow_other = m->options.allow_other,
-			.open_mode = m->options.is_open_none ? SESSION_OPEN_NONE
-							     : SESSION_OPEN_PASSTHROUGH,
-			.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
-			.view = m->view,
-			.contents = m->contents,
-			.objects = m->objects,
-			.source = fetcher_source(m->fetcher),
+		.mountpoint = m->options.mountpoint,
+		.fsname = m->options.fsname ? m->options.fsname : m->fsname,
+		.channel = m->options.channel,
+		.allow_other = m->options.allow_other,
+		.open_mode = m->options.is_open_none ? SESSION_OPEN_NONE
+						     : SESSION_OPEN_PASSTHROUGH,
+		.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
+		.view = m->view,
+		.contents = m->contents,
+		.objects = m->objects,
+		.source = fetcher_source(m->fetcher),
 	};
 	int r = session_new(&config, &m->session);
 
 	if (r < 0)
-		return log_error_errno(r, "cannot make a FUSE session: %s", log_strerror(r));
+		return log_error_errno(
+			r, "cannot make a FUSE session: %s", log_strerror(r));
 	return session_mount(m->session);
 }
 
@@ -210,15 +213,15 @@ static int answer_control(void *arg, const char *request, struct buffer *reply)
 {
 	struct mirror *m = arg;
 	struct mirror_status status = {
-			.mountpoint = m->options.mountpoint,
-			.cache = m->options.cache,
-			.repository = m->channel.trust.name,
-			.channel = m->options.channel,
-			.revision = m->channel.head.revision,
-			.published_ns = m->channel.head.published_ns,
-			.tree_entries = view_root_catalog(m->view)->header->tree_entries,
-			.tree_bytes = view_root_catalog(m->view)->header->tree_bytes,
-			.cache_used = object_store_used(m->objects),
+		.mountpoint = m->options.mountpoint,
+		.cache = m->options.cache,
+		.repository = m->channel.trust.name,
+		.channel = m->options.channel,
+		.revision = m->channel.head.revision,
+		.published_ns = m->channel.head.published_ns,
+		.tree_entries = view_root_catalog(m->view)->header->tree_entries,
+		.tree_bytes = view_root_catalog(m->view)->header->tree_bytes,
+		.cache_used = object_store_used(m->objects),
 	};
 
 	source_status(fetcher_source(m->fetcher), &status.source);
@@ -234,7 +237,7 @@ static int open_control(struct mirror *m)
 					  "XDG_RUNTIME_DIR, as a login does");
 	if (r < 0)
 		return log_error_errno(r, "cannot open the control socket for %s: %s",
-				m->options.mountpoint, log_strerror(r));
+			m->options.mountpoint, log_strerror(r));
 	return 0;
 }
 
@@ -289,9 +292,9 @@ static int raise_limits(void)
 	io_raise_nofile();
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < NOFILE_MIN)
 		return log_error_errno(-EMFILE,
-				"only %llu open files are allowed, and %d are the least: raise "
-				"'ulimit -n' (LimitNOFILE= in a service)",
-				(unsigned long long)limit.rlim_cur, NOFILE_MIN);
+			"only %llu open files are allowed, and %d are the least: raise "
+			"'ulimit -n' (LimitNOFILE= in a service)",
+			(unsigned long long)limit.rlim_cur, NOFILE_MIN);
 	return 0;
 }
 
@@ -300,16 +303,16 @@ static int serve(struct mirror *m, struct daemonize *d)
 	int r = m->options.log ? log_open(m->options.log) : 0;
 
 	if (r < 0)
-		return log_error_errno(r, "cannot write the log file %s: %s", m->options.log,
-				log_strerror(r));
+		return log_error_errno(r, "cannot write the log file %s: %s",
+			m->options.log, log_strerror(r));
 	r = raise_limits();
 	if (r == 0)
 		r = open_mirror(m);
 	if (r == 0) {
 		log_info("%s: revision %" PRIu64 " of %s/%s is mounted on %s",
-				m->channel.is_online ? "online" : "offline",
-				m->channel.head.revision, m->channel.trust.name,
-				m->options.channel, m->options.mountpoint);
+			m->channel.is_online ? "online" : "offline",
+			m->channel.head.revision, m->channel.trust.name,
+			m->options.channel, m->options.mountpoint);
 		r = daemonize_ready(d);
 	}
 	if (r == 0)

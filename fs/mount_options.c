@@ -11,27 +11,31 @@
 #include <string.h>
 
 const char mount_options_help[] =
-		"usage: depotfs mount URL[,URL...] MOUNTPOINT -o key=FILE,cache=DIR[,OPTION...] [-f]\n"
-		"\n"
-		"Shows the depot at URL (file://, http://, https://, sftp://; `none` lives from the\n"
-		"cache alone) as a read-only directory. Several URLs are tried by health.\n"
-		"\n"
-		"  -f                stay in the foreground\n"
-		"  -o key=FILE       the repository's public key(s), PEM\n"
-		"  -o cache=DIR      where fetched content is kept; one mount each\n"
-		"  -o channel=NAME   what to follow (stable)\n"
-		"  -o timeout=SEC    how long a read waits for the network before it fails (15)\n"
-		"  -o open=MODE      passthrough: the kernel reads cached files itself (the default);\n"
-		"                    none: it opens them without asking, too, but reads through the\n"
-		"                    daemon\n"
-		"  -o allow_other    let other users, and so Samba's, see the mount\n"
-		"  -o fsname=NAME    the mount's name in /proc/mounts; must be unique\n"
-		"  -o cafile=FILE    certificates to trust for https://\n"
-		"  -o sshkey=FILE    private key for sftp://\n"
-		"  -o knownhosts=FILE  host keys for sftp:// (~/.ssh/known_hosts)\n"
-		"  -o log=FILE       append the log to FILE\n"
-		"\n"
-		"A comma in a value is written as \\,\n";
+	"usage: depotfs mount URL[,URL...] MOUNTPOINT -o key=FILE,cache=DIR[,OPTION...] "
+	"[-f]\n"
+	"\n"
+	"Shows the depot at URL (file://, http://, https://, sftp://; `none` lives from "
+	"the\n"
+	"cache alone) as a read-only directory. Several URLs are tried by health.\n"
+	"\n"
+	"  -f                stay in the foreground\n"
+	"  -o key=FILE       the repository's public key(s), PEM\n"
+	"  -o cache=DIR      where fetched content is kept; one mount each\n"
+	"  -o channel=NAME   what to follow (stable)\n"
+	"  -o timeout=SEC    how long a read waits for the network before it fails (15)\n"
+	"  -o open=MODE      passthrough: the kernel reads cached files itself (the "
+	"default);\n"
+	"                    none: it opens them without asking, too, but reads through "
+	"the\n"
+	"                    daemon\n"
+	"  -o allow_other    let other users, and so Samba's, see the mount\n"
+	"  -o fsname=NAME    the mount's name in /proc/mounts; must be unique\n"
+	"  -o cafile=FILE    certificates to trust for https://\n"
+	"  -o sshkey=FILE    private key for sftp://\n"
+	"  -o knownhosts=FILE  host keys for sftp:// (~/.ssh/known_hosts)\n"
+	"  -o log=FILE       append the log to FILE\n"
+	"\n"
+	"A comma in a value is written as \\,\n";
 
 void mount_options_release(struct mount_options *o)
 {
@@ -63,8 +67,8 @@ static int set_text(char **slot, const char *value)
 static bool is_generic(const char *name)
 {
 	static const char *const names[] = {"ro", "defaults", "nosuid", "nodev", "noexec",
-			"exec", "noatime", "relatime", "auto", "noauto", "nofail", "_netdev",
-			"default_permissions"};
+		"exec", "noatime", "relatime", "auto", "noauto", "nofail", "_netdev",
+		"default_permissions"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(names[i], name) == 0)
@@ -77,7 +81,8 @@ static int set_timeout(struct mount_options *o, const char *value)
 	unsigned long long seconds;
 
 	if (io_parse_u64(value, &seconds) < 0 || seconds < 1 || seconds > 3600) {
-		cli_usage_error("mount", "timeout=%s: seconds from 1 to 3600 are wanted", value);
+		cli_usage_error(
+			"mount", "timeout=%s: seconds from 1 to 3600 are wanted", value);
 		return -EINVAL;
 	}
 	o->timeout_sec = (unsigned int)seconds;
@@ -99,8 +104,8 @@ static int set_option(struct mount_options *o, char *option)
 		const char *name;
 		char **slot;
 	} texts[] = {{"key", &o->key}, {"cache", &o->cache}, {"channel", &o->channel},
-			{"fsname", &o->fsname}, {"cafile", &o->cafile}, {"sshkey", &o->sshkey},
-			{"knownhosts", &o->knownhosts}, {"log", &o->log}};
+		{"fsname", &o->fsname}, {"cafile", &o->cafile}, {"sshkey", &o->sshkey},
+		{"knownhosts", &o->knownhosts}, {"log", &o->log}};
 	char *value = strchr(option, '=');
 
 	if (value)
@@ -112,8 +117,9 @@ static int set_option(struct mount_options *o, char *option)
 	if (is_generic(option))
 		return 0;
 	if (strcmp(option, "rw") == 0) {
-		cli_usage_error("mount", "the mount is read-only: changes are published on the "
-					 "master");
+		cli_usage_error("mount",
+			"the mount is read-only: changes are published on the "
+			"master");
 		return -EINVAL;
 	}
 	if (strcmp(option, "timeout") == 0)
@@ -124,8 +130,8 @@ static int set_option(struct mount_options *o, char *option)
 		if (strcmp(texts[i].name, option) != 0)
 			continue;
 		if (!value || !*value) {
-			cli_usage_error("mount", "option %s wants a value: %s=...", option,
-					option);
+			cli_usage_error("mount", "option %s wants a value: %s=...",
+				option, option);
 			return -EINVAL;
 		}
 		return set_text(texts[i].slot, value);
@@ -219,9 +225,10 @@ static int take_positional(struct mount_options *o, int argc, char **argv)
 		return r;
 	if (!o->key || !o->cache) {
 		cli_usage_error("mount", "-o %s is missing: %s",
-				o->key ? "cache=DIR" : "key=FILE",
-				o->key ? "where fetched content is kept"
-				       : "the repository's public key, NAME.pub of `depotfs init`");
+			o->key ? "cache=DIR" : "key=FILE",
+			o->key ? "where fetched content is kept"
+			       : "the repository's public key, NAME.pub of `depotfs "
+				 "init`");
 		return -EINVAL;
 	}
 	return 0;
@@ -230,8 +237,8 @@ static int take_positional(struct mount_options *o, int argc, char **argv)
 int mount_options_parse(int argc, char **argv, struct mount_options *out)
 {
 	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'},
-			{"options", required_argument, NULL, 'o'},
-			{"foreground", no_argument, NULL, 'f'}, {0}};
+		{"options", required_argument, NULL, 'o'},
+		{"foreground", no_argument, NULL, 'f'}, {0}};
 	int r = 0;
 	int c;
 
@@ -254,8 +261,8 @@ int mount_options_parse(int argc, char **argv, struct mount_options *out)
 		r = set_text(&out->channel, "stable");
 	if (r == 0)
 		r = make_canonical(&out->mountpoint);
-	char **const paths[] = {&out->key, &out->cache, &out->cafile,
-			&out->sshkey, &out->knownhosts, &out->log};
+	char **const paths[] = {&out->key, &out->cache, &out->cafile, &out->sshkey,
+		&out->knownhosts, &out->log};
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(paths); i++)
 		r = make_absolute(paths[i]);

@@ -21,7 +21,7 @@ struct mount_options {
 	char *log;
 	unsigned int timeout_sec;
 	bool allow_other;
-	bool is_open_none; /* open=none; open=passthrough is the default */
+	bool is_open_none;  /* open=none; open=passthrough is the default */
 	bool is_foreground; /* -f */
 	bool is_help;
 };

@@ -38,16 +38,16 @@ static int check_empty(const char *path)
 
 	if (!dir)
 		return log_error_errno(-errno, "cannot open mountpoint %s: %s", path,
-				log_strerror(errno));
+			log_strerror(errno));
 	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
 		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
 			r = -ENOTEMPTY;
 	closedir(dir);
 	if (r < 0)
 		return log_error_errno(r,
-				"mountpoint %s is not empty: what is in it would be hidden; "
-				"name an empty directory",
-				path);
+			"mountpoint %s is not empty: what is in it would be hidden; "
+			"name an empty directory",
+			path);
 	return 0;
 }
 
@@ -67,18 +67,20 @@ int mountpoint_prepare(const char *path)
 		log_warn("taking away the dead mount on %s", path);
 		if (umount2(path, MNT_DETACH) < 0)
 			return log_error_errno(-errno,
-					"the dead mount on %s cannot be taken away: %s; try "
-					"'fusermount3 -uz %s'",
-					path, log_strerror(errno), path);
+				"the dead mount on %s cannot be taken away: %s; try "
+				"'fusermount3 -uz %s'",
+				path, log_strerror(errno), path);
 	}
 	if (stat(path, &st) < 0)
-		return log_error_errno(-errno, "mountpoint %s: %s; make it with 'mkdir -p %s'",
-				path, log_strerror(errno), path);
+		return log_error_errno(-errno,
+			"mountpoint %s: %s; make it with 'mkdir -p %s'", path,
+			log_strerror(errno), path);
 	if (!S_ISDIR(st.st_mode))
-		return log_error_errno(-ENOTDIR, "mountpoint %s is not a directory", path);
+		return log_error_errno(
+			-ENOTDIR, "mountpoint %s is not a directory", path);
 	if (is_ours(path))
 		return log_error_errno(-EBUSY,
-				"a depot is mounted on %s already; 'depotfs umount %s' ends it",
-				path, path);
+			"a depot is mounted on %s already; 'depotfs umount %s' ends it",
+			path, path);
 	return check_empty(path);
 }

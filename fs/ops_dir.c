@@ -12,17 +12,17 @@
 static void fill_entry(const struct view_node *node, struct fuse_entry_param *out)
 {
 	*out = (struct fuse_entry_param){
-			.ino = node->id,
-			.generation = 1,
-			.attr_timeout = ENTRY_TIMEOUT_SEC,
-			.entry_timeout = ENTRY_TIMEOUT_SEC,
+		.ino = node->id,
+		.generation = 1,
+		.attr_timeout = ENTRY_TIMEOUT_SEC,
+		.entry_timeout = ENTRY_TIMEOUT_SEC,
 	};
 	ops_meta_attr(node, &out->attr);
 }
 
 /* The node `name` stands for below `parent`: 0, -ENOENT, -EAGAIN, -errno. */
-static int find_child(struct view *view, uint64_t parent, const char *name,
-		struct view_node *out)
+static int find_child(
+	struct view *view, uint64_t parent, const char *name, struct view_node *out)
 {
 	struct view_node node;
 	struct view_dir dir;
@@ -49,7 +49,8 @@ static int find_child(struct view *view, uint64_t parent, const char *name,
 	return index == CATALOG_NO_ENTRY ? -ENOENT : view_child(view, &dir, index, out);
 }
 
-static int lookup_run(struct session *session, fuse_req_t req, const struct parked_args *args)
+static int lookup_run(
+	struct session *session, fuse_req_t req, const struct parked_args *args)
 {
 	struct fuse_entry_param entry;
 	struct view_node child;
@@ -71,8 +72,8 @@ static int lookup_run(struct session *session, fuse_req_t req, const struct park
 }
 
 /* All that these requests ever wait for is the catalog of the directory they name. */
-static int wait_for_directory(struct session *session, const struct parked_args *args,
-		struct waiter *w)
+static int wait_for_directory(
+	struct session *session, const struct parked_args *args, struct waiter *w)
 {
 	struct view_node node;
 	struct view_dir dir;
@@ -93,9 +94,8 @@ static int64_t metadata_timeout(const struct session *session)
 void ops_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct session *session = session_of(req);
-	struct parked_args args = {.ino = parent,
-			.name = name,
-			.timeout_ns = metadata_timeout(session)};
+	struct parked_args args = {
+		.ino = parent, .name = name, .timeout_ns = metadata_timeout(session)};
 
 	parked_start(session, req, &lookup_op, &args);
 }
@@ -125,7 +125,7 @@ struct listing {
 /* Adds one name; false when the buffer is full. The kernel takes an entry without a node
  * (".", "..") as a mere name. */
 static bool list_name(struct listing *l, const char *name, const struct view_node *node,
-		bool is_child, off_t next)
+	bool is_child, off_t next)
 {
 	char *at = l->buffer + l->used;
 	size_t room = l->size - l->used;
@@ -139,7 +139,8 @@ static bool list_name(struct listing *l, const char *name, const struct view_nod
 			entry.ino = 0;
 		need = fuse_add_direntry_plus(l->req, at, room, name, &entry, next);
 	} else {
-		struct stat st = {.st_ino = node->entry->ino, .st_mode = node->entry->mode};
+		struct stat st = {
+			.st_ino = node->entry->ino, .st_mode = node->entry->mode};
 
 		need = fuse_add_direntry(l->req, at, room, name, &st, next);
 	}
@@ -149,14 +150,15 @@ static bool list_name(struct listing *l, const char *name, const struct view_nod
 	return true;
 }
 
-static int list_children(struct listing *l, struct view *view, const struct view_dir *dir,
-		uint32_t from)
+static int list_children(
+	struct listing *l, struct view *view, const struct view_dir *dir, uint32_t from)
 {
 	const struct catalog_entry *top = catalog_entry(dir->catalog, dir->index);
 	char name[CATALOG_NAME_MAX + 1];
 
 	for (uint32_t i = from; i < top->count; i++) {
-		const struct catalog_entry *e = catalog_entry(dir->catalog, top->first + i);
+		const struct catalog_entry *e =
+			catalog_entry(dir->catalog, top->first + i);
 		struct view_node child;
 		int r = view_child(view, dir, top->first + i, &child);
 
@@ -171,7 +173,7 @@ static int list_children(struct listing *l, struct view *view, const struct view
 }
 
 static int list(struct listing *l, struct view *view, const struct view_node *node,
-		const struct view_dir *dir, off_t offset)
+	const struct view_dir *dir, off_t offset)
 {
 	struct view_node parent;
 	int r = view_parent(view, node, &parent);
@@ -185,13 +187,14 @@ static int list(struct listing *l, struct view *view, const struct view_node *no
 	uint32_t from = 0;
 
 	if (offset > OFFSET_DOTS)
-		from = offset - OFFSET_DOTS > UINT32_MAX ? UINT32_MAX
-							 : (uint32_t)(offset - OFFSET_DOTS);
+		from = offset - OFFSET_DOTS > UINT32_MAX
+			       ? UINT32_MAX
+			       : (uint32_t)(offset - OFFSET_DOTS);
 	return list_children(l, view, dir, from);
 }
 
-static int run_listing(struct session *session, fuse_req_t req, const struct parked_args *args,
-		bool is_plus)
+static int run_listing(struct session *session, fuse_req_t req,
+	const struct parked_args *args, bool is_plus)
 {
 	struct view *view = session->config.view;
 	struct view_node node;
@@ -204,7 +207,7 @@ static int run_listing(struct session *session, fuse_req_t req, const struct par
 		return r;
 	AUTO_FREE char *buffer = r == 0 ? mem_alloc(args->size) : NULL;
 	struct listing l = {
-			.req = req, .is_plus = is_plus, .buffer = buffer, .size = args->size};
+		.req = req, .is_plus = is_plus, .buffer = buffer, .size = args->size};
 
 	if (r == 0)
 		r = buffer ? list(&l, view, &node, &dir, args->offset) : -ENOMEM;
@@ -215,41 +218,44 @@ static int run_listing(struct session *session, fuse_req_t req, const struct par
 	return 0;
 }
 
-static int readdir_run(struct session *session, fuse_req_t req, const struct parked_args *args)
+static int readdir_run(
+	struct session *session, fuse_req_t req, const struct parked_args *args)
 {
 	return run_listing(session, req, args, false);
 }
 
 static int readdirplus_run(
-		struct session *session, fuse_req_t req, const struct parked_args *args)
+	struct session *session, fuse_req_t req, const struct parked_args *args)
 {
 	return run_listing(session, req, args, true);
 }
 
-static const struct parked_op readdir_op = {.run = readdir_run, .wait = wait_for_directory};
-static const struct parked_op readdirplus_op = {.run = readdirplus_run, .wait = wait_for_directory};
+static const struct parked_op readdir_op = {
+	.run = readdir_run, .wait = wait_for_directory};
+static const struct parked_op readdirplus_op = {
+	.run = readdirplus_run, .wait = wait_for_directory};
 
 static void start_listing(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		const struct parked_op *op)
+	const struct parked_op *op)
 {
 	struct session *session = session_of(req);
 	struct parked_args args = {.ino = ino,
-			.size = size,
-			.offset = offset,
-			.timeout_ns = metadata_timeout(session)};
+		.size = size,
+		.offset = offset,
+		.timeout_ns = metadata_timeout(session)};
 
 	parked_start(session, req, op, &args);
 }
 
 void ops_dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi)
+	struct fuse_file_info *fi)
 {
 	(void)fi;
 	start_listing(req, ino, size, offset, &readdir_op);
 }
 
 void ops_dir_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi)
+	struct fuse_file_info *fi)
 {
 	(void)fi;
 	start_listing(req, ino, size, offset, &readdirplus_op);

@@ -12,12 +12,12 @@
 static bool is_counted(struct session *session, const struct catalog_content *content)
 {
 	return content && content->size >= PASSTHROUGH_MIN_BYTES &&
-			passthrough_is_agreed(&session->passthrough);
+	       passthrough_is_agreed(&session->passthrough);
 }
 
 /* Counts an open and finds its mode: a backing id, 0 for cached mode, or -errno. */
 static int count_open(struct session *session, fuse_req_t req, fuse_ino_t ino,
-		const struct catalog_content *content)
+	const struct catalog_content *content)
 {
 	struct open_files *files = &session->open_files;
 	int taken = 0;
@@ -25,7 +25,8 @@ static int count_open(struct session *session, fuse_req_t req, fuse_ino_t ino,
 
 	if (open_files_join(files, ino, &id))
 		return id;
-	int fd = object_store_get(session->config.objects, &content->digest, content->size);
+	int fd = object_store_get(
+		session->config.objects, &content->digest, content->size);
 
 	if (fd >= 0) {
 		taken = passthrough_take(&session->passthrough, req, fd);
@@ -63,7 +64,7 @@ void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	const struct catalog_content *content =
-			r == 0 ? catalog_content_of(node.catalog, node.entry) : NULL;
+		r == 0 ? catalog_content_of(node.catalog, node.entry) : NULL;
 	bool counted = is_counted(session, content);
 
 	if (counted)
@@ -93,9 +94,11 @@ static int get_content(struct session *session, fuse_ino_t ino, struct open_file
 
 	if (r < 0)
 		return r;
-	const struct catalog_content *content = catalog_content_of(node.catalog, node.entry);
+	const struct catalog_content *content =
+		catalog_content_of(node.catalog, node.entry);
 
-	return content ? open_files_get(&session->open_files, ino, node.catalog, content, out)
+	return content ? open_files_get(
+				 &session->open_files, ino, node.catalog, content, out)
 		       : -ENODATA;
 }
 
@@ -113,15 +116,16 @@ static void reply_span(fuse_req_t req, const struct content_span *span, size_t l
 	fuse_reply_data(req, &data, FUSE_BUF_SPLICE_MOVE);
 }
 
-static int read_run(struct session *session, fuse_req_t req, const struct parked_args *args)
+static int read_run(
+	struct session *session, fuse_req_t req, const struct parked_args *args)
 {
 	struct content_span span = {.fd = -1};
 	struct open_file *file = NULL;
 	ssize_t n = get_content(session, args->ino, &file);
 
 	if (n == 0)
-		n = content_read(open_file_content(file), (uint64_t)args->offset, args->size,
-				&span, NULL);
+		n = content_read(open_file_content(file), (uint64_t)args->offset,
+			args->size, &span, NULL);
 	else if (n == -ENODATA)
 		n = 0;
 	if (n > 0)
@@ -136,7 +140,8 @@ static int read_run(struct session *session, fuse_req_t req, const struct parked
 	return n == -EAGAIN ? -EAGAIN : 0;
 }
 
-static int read_wait(struct session *session, const struct parked_args *args, struct waiter *w)
+static int read_wait(
+	struct session *session, const struct parked_args *args, struct waiter *w)
 {
 	struct content_span span = {.fd = -1};
 	struct open_file *file;
@@ -144,8 +149,8 @@ static int read_wait(struct session *session, const struct parked_args *args, st
 
 	if (r < 0)
 		return r;
-	ssize_t n = content_read(open_file_content(file), (uint64_t)args->offset, args->size,
-			&span, w);
+	ssize_t n = content_read(
+		open_file_content(file), (uint64_t)args->offset, args->size, &span, w);
 
 	content_span_release(&span);
 	open_files_put(&session->open_files, file);
@@ -155,13 +160,13 @@ static int read_wait(struct session *session, const struct parked_args *args, st
 static const struct parked_op read_op = {.run = read_run, .wait = read_wait};
 
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi)
+	struct fuse_file_info *fi)
 {
 	struct session *session = session_of(req);
 	struct parked_args args = {.ino = ino,
-			.size = size,
-			.offset = offset,
-			.timeout_ns = session->config.timeout_ns};
+		.size = size,
+		.offset = offset,
+		.timeout_ns = session->config.timeout_ns};
 
 	(void)fi;
 	parked_start(session, req, &read_op, &args);
@@ -169,7 +174,7 @@ void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 
 /* SEEK_DATA and SEEK_HOLE from the catalog: holes are known before anything was fetched. */
 static off_t seek(const struct catalog *c, const struct catalog_content *content,
-		uint64_t offset, int whence)
+	uint64_t offset, int whence)
 {
 	uint32_t i;
 	uint32_t end;
@@ -190,7 +195,7 @@ static off_t seek(const struct catalog *c, const struct catalog_content *content
 }
 
 void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-		struct fuse_file_info *fi)
+	struct fuse_file_info *fi)
 {
 	struct view_node node;
 	int r = view_resolve(session_of(req)->config.view, ino, &node);
@@ -200,7 +205,8 @@ void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 		fuse_reply_err(req, r < 0 ? session_errno(r) : EINVAL);
 		return;
 	}
-	const struct catalog_content *content = catalog_content_of(node.catalog, node.entry);
+	const struct catalog_content *content =
+		catalog_content_of(node.catalog, node.entry);
 
 	if (!content || offset < 0 || (uint64_t)offset >= content->size) {
 		fuse_reply_err(req, ENXIO);

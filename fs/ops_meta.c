@@ -29,7 +29,8 @@ int session_errno(int r)
 /* Bytes that are not holes. */
 static uint64_t data_bytes(const struct view_node *node)
 {
-	const struct catalog_content *content = catalog_content_of(node->catalog, node->entry);
+	const struct catalog_content *content =
+		catalog_content_of(node->catalog, node->entry);
 
 	return content ? content->data_bytes : node->entry->size;
 }
@@ -39,15 +40,15 @@ void ops_meta_attr(const struct view_node *node, struct stat *out)
 	const struct catalog_entry *e = node->entry;
 
 	*out = (struct stat){
-			.st_ino = e->ino,
-			.st_mode = e->mode,
-			.st_nlink = e->nlink,
-			.st_uid = e->uid,
-			.st_gid = e->gid,
-			.st_size = (off_t)e->size,
-			.st_blksize = BLOCK_SIZE,
-			.st_blocks = (blkcnt_t)((data_bytes(node) + STAT_BLOCK - 1) / STAT_BLOCK),
-			.st_mtim = {.tv_sec = e->mtime_sec, .tv_nsec = e->mtime_nsec},
+		.st_ino = e->ino,
+		.st_mode = e->mode,
+		.st_nlink = e->nlink,
+		.st_uid = e->uid,
+		.st_gid = e->gid,
+		.st_size = (off_t)e->size,
+		.st_blksize = BLOCK_SIZE,
+		.st_blocks = (blkcnt_t)((data_bytes(node) + STAT_BLOCK - 1) / STAT_BLOCK),
+		.st_mtim = {.tv_sec = e->mtime_sec, .tv_nsec = e->mtime_nsec},
 	};
 	out->st_atim = out->st_mtim;
 	out->st_ctim = out->st_mtim;
@@ -92,13 +93,13 @@ void ops_meta_readlink(fuse_req_t req, fuse_ino_t ino)
 void ops_meta_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	const struct catalog_header *h =
-			view_root_catalog(session_of(req)->config.view)->header;
+		view_root_catalog(session_of(req)->config.view)->header;
 	struct statvfs st = {
-			.f_bsize = BLOCK_SIZE,
-			.f_frsize = BLOCK_SIZE,
-			.f_blocks = (h->tree_bytes + BLOCK_SIZE - 1) / BLOCK_SIZE,
-			.f_files = h->tree_entries,
-			.f_namemax = CATALOG_NAME_MAX,
+		.f_bsize = BLOCK_SIZE,
+		.f_frsize = BLOCK_SIZE,
+		.f_blocks = (h->tree_bytes + BLOCK_SIZE - 1) / BLOCK_SIZE,
+		.f_files = h->tree_entries,
+		.f_namemax = CATALOG_NAME_MAX,
 	};
 
 	(void)ino;

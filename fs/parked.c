@@ -125,7 +125,7 @@ static int settle(struct parked *p)
 }
 
 static struct parked *parked_new(struct session *session, struct fuse_req *req,
-		const struct parked_op *op, const struct parked_args *args)
+	const struct parked_op *op, const struct parked_args *args)
 {
 	size_t name_size = args->name ? strlen(args->name) + 1 : 0;
 	struct parked *p = mem_calloc(1, sizeof(*p) + name_size);
@@ -147,7 +147,7 @@ static struct parked *parked_new(struct session *session, struct fuse_req *req,
 /* Returns 0 when the request is parked (or was answered meanwhile), -EAGAIN when it may run
  * again at once, else why it fails. */
 static int park(struct session *session, struct fuse_req *req, const struct parked_op *op,
-		const struct parked_args *args)
+	const struct parked_args *args)
 {
 	struct parked *p = parked_new(session, req, op, args);
 
@@ -181,19 +181,20 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 }
 
 static void note_late_locked(struct parked_list *list, const struct parked_args *args,
-		int64_t now_ns) REQUIRES(list->lock)
+	int64_t now_ns) REQUIRES(list->lock)
 {
 	if (!args->size)
 		return;
 	list->late[list->next_late] = (struct parked_late){.ino = args->ino,
-			.size = args->size,
-			.offset = args->offset,
-			.until_ns = now_ns + LATE_NS};
+		.size = args->size,
+		.offset = args->offset,
+		.until_ns = now_ns + LATE_NS};
 	list->next_late = (list->next_late + 1) % PARKED_LATE_MAX;
 }
 
 /* Whether another request has just waited in vain for some of what this one wants. */
-static bool is_late(struct parked_list *list, const struct parked_args *args, int64_t now_ns)
+static bool is_late(
+	struct parked_list *list, const struct parked_args *args, int64_t now_ns)
 {
 	bool found = false;
 
@@ -202,15 +203,15 @@ static bool is_late(struct parked_list *list, const struct parked_args *args, in
 		const struct parked_late *late = &list->late[i];
 
 		found = late->until_ns > now_ns && late->ino == args->ino &&
-				args->offset < late->offset + (off_t)late->size &&
-				late->offset < args->offset + (off_t)args->size;
+			args->offset < late->offset + (off_t)late->size &&
+			late->offset < args->offset + (off_t)args->size;
 	}
 	mutex_unlock(&list->lock);
 	return found;
 }
 
-void parked_start(struct session *session, struct fuse_req *req, const struct parked_op *op,
-		struct parked_args *args)
+void parked_start(struct session *session, struct fuse_req *req,
+	const struct parked_op *op, struct parked_args *args)
 {
 	for (;;) {
 		int r = op->run(session, req, args);
@@ -221,9 +222,10 @@ void parked_start(struct session *session, struct fuse_req *req, const struct pa
 
 		if (!args->deadline_ns)
 			args->deadline_ns = is_late(&session->parked, args, now_ns)
-							    ? now_ns
-							    : now_ns + args->timeout_ns;
-		r = now_ns < args->deadline_ns ? park(session, req, op, args) : -ETIMEDOUT;
+						    ? now_ns
+						    : now_ns + args->timeout_ns;
+		r = now_ns < args->deadline_ns ? park(session, req, op, args)
+					       : -ETIMEDOUT;
 		if (r == 0)
 			return;
 		if (r != -EAGAIN) {
@@ -234,7 +236,8 @@ void parked_start(struct session *session, struct fuse_req *req, const struct pa
 }
 
 /* Takes all off whose time is up (or everything) and answers them without the lock. */
-static int64_t fail_overdue(struct parked_list *list, bool everything) REQUIRES(list->lock)
+static int64_t fail_overdue(struct parked_list *list, bool everything)
+	REQUIRES(list->lock)
 {
 	int64_t now_ns = clock_mono_ns();
 	int64_t next_ns = INT64_MAX;

@@ -28,18 +28,19 @@ struct parked_args {
 	uint64_t handle; /* of the open file */
 	size_t size;
 	off_t offset;
-	const char *name;	/* copied when the request is parked */
-	int64_t timeout_ns;	/* from the first parking on */
-	int64_t deadline_ns;	/* 0 until then */
+	const char *name;    /* copied when the request is parked */
+	int64_t timeout_ns;  /* from the first parking on */
+	int64_t deadline_ns; /* 0 until then */
 };
 
 struct parked_op {
 	/* Answers the request, or returns -EAGAIN if it must wait. Never touches it else. */
 	int (*run)(struct session *session, struct fuse_req *req,
-			const struct parked_args *args);
+		const struct parked_args *args);
 	/* Queues `w` for what the request needs: -EINPROGRESS, or 0 when it may run now, or
 	 * -errno. */
-	int (*wait)(struct session *session, const struct parked_args *args, struct waiter *w);
+	int (*wait)(struct session *session, const struct parked_args *args,
+		struct waiter *w);
 	/* Keep what `wait` uses alive although the request may be answered, and its file
 	 * closed, meanwhile. NULL where nothing can go. */
 	void (*hold)(const struct parked_args *args);
@@ -61,10 +62,10 @@ struct parked_late {
 struct parked_list {
 	struct mutex lock;
 	struct condition changed;
-	struct parked *first; /* lock; in order of parking */
-	struct parked *last;  /* lock */
-	uint64_t next_id;     /* lock */
-	bool is_ending;	      /* lock */
+	struct parked *first;			  /* lock; in order of parking */
+	struct parked *last;			  /* lock */
+	uint64_t next_id;			  /* lock */
+	bool is_ending;				  /* lock */
 	struct parked_late late[PARKED_LATE_MAX]; /* lock; a ring */
 	size_t next_late;			  /* lock */
 	bool has_thread;
@@ -78,5 +79,5 @@ void parked_list_end(struct parked_list *list);
 void parked_list_release(struct parked_list *list);
 
 /* Runs a request, parking it as often as it must wait; answers it in the end. */
-void parked_start(struct session *session, struct fuse_req *req, const struct parked_op *op,
-		struct parked_args *args);
+void parked_start(struct session *session, struct fuse_req *req,
+	const struct parked_op *op, struct parked_args *args);

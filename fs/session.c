@@ -19,11 +19,11 @@
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct session *session = userdata;
-	static const unsigned int wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
-			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-			FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
-			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE |
-			FUSE_CAP_SPLICE_MOVE;
+	static const unsigned int wanted =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
+		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
+		FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPORT_SUPPORT |
+		FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
 
 	conn->want |= wanted & conn->capable;
 	session->is_opendir_needless = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
@@ -39,20 +39,20 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 /* No flush, access or locks: libfuse answers ENOSYS, after which the kernel asks no more. No
  * forget: nodes hold nothing. */
 static const struct fuse_lowlevel_ops operations = {
-		.init = on_init,
-		.lookup = ops_dir_lookup,
-		.opendir = ops_dir_opendir,
-		.readdir = ops_dir_readdir,
-		.readdirplus = ops_dir_readdirplus,
-		.getattr = ops_meta_getattr,
-		.readlink = ops_meta_readlink,
-		.statfs = ops_meta_statfs,
-		.open = ops_file_open,
-		.read = ops_file_read,
-		.release = ops_file_release,
-		.lseek = ops_file_lseek,
-		.getxattr = xattr_get,
-		.listxattr = xattr_list,
+	.init = on_init,
+	.lookup = ops_dir_lookup,
+	.opendir = ops_dir_opendir,
+	.readdir = ops_dir_readdir,
+	.readdirplus = ops_dir_readdirplus,
+	.getattr = ops_meta_getattr,
+	.readlink = ops_meta_readlink,
+	.statfs = ops_meta_statfs,
+	.open = ops_file_open,
+	.read = ops_file_read,
+	.release = ops_file_release,
+	.lseek = ops_file_lseek,
+	.getxattr = xattr_get,
+	.listxattr = xattr_list,
 };
 
 static int make_fuse_session(struct session *session)
@@ -66,14 +66,15 @@ static int make_fuse_session(struct session *session)
 		return r;
 	/* the name may hold what means something in an option string */
 	if (fuse_opt_add_opt(&options, "ro,default_permissions,subtype=depotfs") ||
-			fuse_opt_add_opt_escaped(&options, (const char *)name.data) ||
-			(session->config.allow_other &&
-					fuse_opt_add_opt(&options, "allow_other")) ||
-			fuse_opt_add_arg(&args, "depotfs") || fuse_opt_add_arg(&args, "-o") ||
-			fuse_opt_add_arg(&args, options))
+		fuse_opt_add_opt_escaped(&options, (const char *)name.data) ||
+		(session->config.allow_other &&
+			fuse_opt_add_opt(&options, "allow_other")) ||
+		fuse_opt_add_arg(&args, "depotfs") || fuse_opt_add_arg(&args, "-o") ||
+		fuse_opt_add_arg(&args, options))
 		r = -ENOMEM;
 	else
-		session->fuse = fuse_session_new(&args, &operations, sizeof(operations), session);
+		session->fuse =
+			fuse_session_new(&args, &operations, sizeof(operations), session);
 	free(options);
 	fuse_opt_free_args(&args);
 	return r == 0 && !session->fuse ? -EINVAL : r;
@@ -86,7 +87,8 @@ int session_new(const struct session_config *config, struct session **out)
 	if (!session)
 		return -ENOMEM;
 	session->config = *config;
-	passthrough_init(&session->passthrough, config->open_mode == SESSION_OPEN_PASSTHROUGH);
+	passthrough_init(
+		&session->passthrough, config->open_mode == SESSION_OPEN_PASSTHROUGH);
 	int r = make_fuse_session(session);
 
 	if (r < 0) {
@@ -126,10 +128,10 @@ int session_mount(struct session *session)
 		return log_error_errno(-EIO, "cannot install signal handlers");
 	if (fuse_session_mount(session->fuse, session->config.mountpoint) != 0)
 		return log_error_errno(-EIO,
-				"cannot mount on %s: is /dev/fuse there and may this user "
-				"use it? (for allow_other as a user, /etc/fuse.conf needs "
-				"user_allow_other)",
-				session->config.mountpoint);
+			"cannot mount on %s: is /dev/fuse there and may this user "
+			"use it? (for allow_other as a user, /etc/fuse.conf needs "
+			"user_allow_other)",
+			session->config.mountpoint);
 	/* before INIT is answered: it can only lessen what is set here */
 	bdi_set_read_ahead(session->config.mountpoint, READ_AHEAD_KIB);
 	/* The one place between mount and loop: here custom io takes the descriptor over. */
@@ -137,7 +139,8 @@ int session_mount(struct session *session)
 
 	if (r < 0) {
 		fuse_session_unmount(session->fuse);
-		return log_error_errno(r, "cannot set up the FUSE session: %s", log_strerror(r));
+		return log_error_errno(
+			r, "cannot set up the FUSE session: %s", log_strerror(r));
 	}
 	return 0;
 }

@@ -28,7 +28,8 @@ enum session_open_mode {
 
 struct session_config {
 	const char *mountpoint;
-	const char *fsname;  /* unique and stable per mount: Samba's file ids build on it */
+	const char
+		*fsname; /* unique and stable per mount: Samba's file ids build on it */
 	const char *channel;
 	bool allow_other;
 	enum session_open_mode open_mode;

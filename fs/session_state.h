@@ -38,16 +38,16 @@ static inline struct session *session_of(fuse_req_t req)
 void ops_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void ops_dir_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi);
+	struct fuse_file_info *fi);
 void ops_dir_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi);
+	struct fuse_file_info *fi);
 
 void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi);
+	struct fuse_file_info *fi);
 void ops_file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-		struct fuse_file_info *fi);
+	struct fuse_file_info *fi);
 
 void ops_meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_meta_readlink(fuse_req_t req, fuse_ino_t ino);
@@ -58,7 +58,7 @@ void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size);
 
 /* Answers with an attribute of xattr_virtual.h; `name` is without the prefix. */
 void xattr_answer_virtual(
-		fuse_req_t req, const struct view_node *node, const char *name, size_t size);
+	fuse_req_t req, const struct view_node *node, const char *name, size_t size);
 
 /* An entry's attributes as stat(2) shows them. */
 void ops_meta_attr(const struct view_node *node, struct stat *out);

@@ -52,14 +52,15 @@ int sum_queue_init(struct sum_queue *q)
 	return r;
 }
 
-int sum_queue_push(struct sum_queue *q, struct fuse_req *req, const struct view_node *node,
-		const char *name, size_t size)
+int sum_queue_push(struct sum_queue *q, struct fuse_req *req,
+	const struct view_node *node, const char *name, size_t size)
 {
 	int r = -EBUSY;
 
 	mutex_lock(&q->lock);
 	if (!q->is_ending && q->count < SUM_QUEUE_MAX) {
-		struct sum_request *item = &q->items[(q->first + q->count) % SUM_QUEUE_MAX];
+		struct sum_request *item =
+			&q->items[(q->first + q->count) % SUM_QUEUE_MAX];
 
 		*item = (struct sum_request){.req = req, .node = *node, .size = size};
 		(void)snprintf(item->name, sizeof(item->name), "%s", name);

@@ -37,8 +37,8 @@ int sum_queue_init(struct sum_queue *q) WARN_UNUSED;
 
 /* Queues the question for attribute `name` (without the prefix, at most 31 bytes); it will be
  * answered. -EBUSY when the queue is full or ending: the caller answers. Any thread. */
-int sum_queue_push(struct sum_queue *q, struct fuse_req *req, const struct view_node *node,
-		const char *name, size_t size) WARN_UNUSED;
+int sum_queue_push(struct sum_queue *q, struct fuse_req *req,
+	const struct view_node *node, const char *name, size_t size) WARN_UNUSED;
 
 /* Refuses what is queued and waits for the one being answered. */
 void sum_queue_end(struct sum_queue *q);

@@ -25,7 +25,7 @@ static void reply_value(fuse_req_t req, const void *value, size_t len, size_t si
 }
 
 static int real_filename_run(
-		struct session *session, fuse_req_t req, const struct parked_args *args)
+	struct session *session, fuse_req_t req, const struct parked_args *args)
 {
 	struct view *view = session->config.view;
 	struct view_node node;
@@ -41,7 +41,7 @@ static int real_filename_run(
 		return 0;
 	}
 	uint32_t index = catalog_lookup_folded(
-			dir.catalog, dir.index, args->name, strlen(args->name));
+		dir.catalog, dir.index, args->name, strlen(args->name));
 
 	if (index == CATALOG_NO_ENTRY) {
 		fuse_reply_err(req, ENODATA);
@@ -58,7 +58,7 @@ static int real_filename_run(
 }
 
 static int real_filename_wait(
-		struct session *session, const struct parked_args *args, struct waiter *w)
+	struct session *session, const struct parked_args *args, struct waiter *w)
 {
 	struct view_node node;
 	struct view_dir dir;
@@ -67,18 +67,19 @@ static int real_filename_wait(
 	return r < 0 ? r : view_enter(session->config.view, &node, &dir, w);
 }
 
-static const struct parked_op real_filename_op = {.run = real_filename_run, .wait = real_filename_wait};
+static const struct parked_op real_filename_op = {
+	.run = real_filename_run, .wait = real_filename_wait};
 
 void xattr_answer_virtual(
-		fuse_req_t req, const struct view_node *node, const char *name, size_t size)
+	fuse_req_t req, const struct view_node *node, const char *name, size_t size)
 {
 	struct session *session = session_of(req);
 	struct xattr_virtual_context context = {
-			.view = session->config.view,
-			.contents = session->config.contents,
-			.objects = session->config.objects,
-			.source = session->config.source,
-			.channel = session->config.channel,
+		.view = session->config.view,
+		.contents = session->config.contents,
+		.objects = session->config.objects,
+		.source = session->config.source,
+		.channel = session->config.channel,
 	};
 	AUTO_BUFFER struct buffer value = BUFFER_INIT(XATTR_VIRTUAL_MAX);
 	int r = xattr_virtual_get(&context, node, name, &value);
@@ -98,9 +99,9 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (strncmp(name, REAL_FILENAME, strlen(REAL_FILENAME)) == 0) {
 		struct parked_args args = {.ino = ino,
-				.size = size,
-				.name = name + strlen(REAL_FILENAME),
-				.timeout_ns = METADATA_TIMEOUT_NS};
+			.size = size,
+			.name = name + strlen(REAL_FILENAME),
+			.timeout_ns = METADATA_TIMEOUT_NS};
 
 		if (args.timeout_ns > session->config.timeout_ns)
 			args.timeout_ns = session->config.timeout_ns;
@@ -138,8 +139,8 @@ void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 	size_t value_len;
 	int r = view_resolve(session_of(req)->config.view, ino, &node);
 
-	while (r == 0 && catalog_xattr_next(node.catalog, node.entry, &cursor, &name, &name_len,
-					 &value, &value_len)) {
+	while (r == 0 && catalog_xattr_next(node.catalog, node.entry, &cursor, &name,
+				 &name_len, &value, &value_len)) {
 		r = buffer_add(&names, name, name_len);
 		if (r == 0)
 			r = buffer_add_zero(&names, 1);

@@ -16,13 +16,13 @@ struct sum {
 	uint64_t chunks_cached;
 };
 
-static void add_file(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct sum *sum)
+static void add_file(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct sum *sum)
 {
 	struct content_info info;
 
 	content_state(context->contents, node->catalog,
-			catalog_content_of(node->catalog, node->entry), &info);
+		catalog_content_of(node->catalog, node->entry), &info);
 	sum->files++;
 	sum->cached_files += info.state == CONTENT_CACHED;
 	sum->partial_files += info.state == CONTENT_PARTIAL;
@@ -39,8 +39,8 @@ struct node_stack {
 
 /* Adds the files of one directory, each name of a hard-linked one once, and pushes what is
  * below it. */
-static int add_children(const struct xattr_virtual_context *context, const struct view_dir *dir,
-		struct node_stack *stack, struct sum *sum)
+static int add_children(const struct xattr_virtual_context *context,
+	const struct view_dir *dir, struct node_stack *stack, struct sum *sum)
 {
 	const struct catalog_entry *top = catalog_entry(dir->catalog, dir->index);
 
@@ -55,7 +55,7 @@ static int add_children(const struct xattr_virtual_context *context, const struc
 		if (!S_ISDIR(child.entry->mode))
 			continue;
 		r = mem_grow((void **)&stack->nodes, &stack->capacity, stack->count,
-				sizeof(*stack->nodes));
+			sizeof(*stack->nodes));
 		if (r < 0)
 			return r;
 		stack->nodes[stack->count++] = child;
@@ -66,7 +66,7 @@ static int add_children(const struct xattr_virtual_context *context, const struc
 /* Everything below a directory. A package whose catalog was never fetched has no file here;
  * it counts as one remote file, so that the directory is not called cached. */
 static int sum_directory(const struct xattr_virtual_context *context,
-		const struct view_node *node, struct sum *sum)
+	const struct view_node *node, struct sum *sum)
 {
 	struct node_stack stack = {0};
 	int r = 0;
@@ -93,8 +93,8 @@ static int sum_directory(const struct xattr_virtual_context *context,
 	return r;
 }
 
-static int sum_node(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct sum *out)
+static int sum_node(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct sum *out)
 {
 	if (S_ISDIR(node->entry->mode))
 		return sum_directory(context, node, out);
@@ -105,8 +105,8 @@ static int sum_node(const struct xattr_virtual_context *context, const struct vi
 	return 0;
 }
 
-static int get_state(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_state(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
 	struct sum sum;
 	int r = sum_node(context, node, &sum);
@@ -115,35 +115,38 @@ static int get_state(const struct xattr_virtual_context *context, const struct v
 		return r;
 	if (sum.cached_files == sum.files)
 		return buffer_printf(out, "cached");
-	return buffer_printf(out, "%s",
-			sum.cached_files || sum.partial_files ? "partial" : "remote");
+	return buffer_printf(
+		out, "%s", sum.cached_files || sum.partial_files ? "partial" : "remote");
 }
 
 static int get_cached_bytes(const struct xattr_virtual_context *context,
-		const struct view_node *node, struct buffer *out)
-{
-	struct sum sum;
-	int r = sum_node(context, node, &sum);
-
-	return r < 0 ? r : buffer_printf(out, "%llu", (unsigned long long)sum.cached_bytes);
-}
-
-static int get_chunks(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+	const struct view_node *node, struct buffer *out)
 {
 	struct sum sum;
 	int r = sum_node(context, node, &sum);
 
 	return r < 0 ? r
-		     : buffer_printf(out, "%llu/%llu", (unsigned long long)sum.chunks_cached,
-				       (unsigned long long)sum.chunks);
+		     : buffer_printf(out, "%llu", (unsigned long long)sum.cached_bytes);
+}
+
+static int get_chunks(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
+{
+	struct sum sum;
+	int r = sum_node(context, node, &sum);
+
+	return r < 0 ? r
+		     : buffer_printf(out, "%llu/%llu",
+			       (unsigned long long)sum.chunks_cached,
+			       (unsigned long long)sum.chunks);
 }
 
 /* A file's content, or the catalog behind a package's directory. */
-static int get_digest(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_digest(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
-	const struct catalog_content *content = catalog_content_of(node->catalog, node->entry);
+	const struct catalog_content *content =
+		catalog_content_of(node->catalog, node->entry);
 	char hex[DIGEST_HEX_SIZE];
 	struct digest digest;
 	int r = 0;
@@ -164,8 +167,8 @@ static int get_digest(const struct xattr_virtual_context *context, const struct 
 }
 
 /* The path of the package that holds the node; a package's own directory belongs to it. */
-static int get_package(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_package(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
 	static const size_t room = 64 * 1024;
 
@@ -185,14 +188,14 @@ static int get_package(const struct xattr_virtual_context *context, const struct
 }
 
 static int get_revision(const struct xattr_virtual_context *context,
-		const struct view_node *node, struct buffer *out)
+	const struct view_node *node, struct buffer *out)
 {
 	return buffer_printf(
-			out, "%llu", (unsigned long long)view_revision(context->view, node));
+		out, "%llu", (unsigned long long)view_revision(context->view, node));
 }
 
-static int get_source(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_source(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
 	struct source_status status;
 
@@ -203,10 +206,11 @@ static int get_source(const struct xattr_virtual_context *context, const struct 
 	return buffer_printf(out, "%s", status.url);
 }
 
-static int get_fetched(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_fetched(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
-	const struct catalog_content *content = catalog_content_of(node->catalog, node->entry);
+	const struct catalog_content *content =
+		catalog_content_of(node->catalog, node->entry);
 	char text[CLOCK_TEXT_SIZE];
 	struct content_info info;
 
@@ -219,15 +223,15 @@ static int get_fetched(const struct xattr_virtual_context *context, const struct
 	return buffer_printf(out, "%s", text);
 }
 
-static int get_channel(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_channel(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
 	(void)node;
 	return buffer_printf(out, "%s", context->channel);
 }
 
-static int get_online(const struct xattr_virtual_context *context, const struct view_node *node,
-		struct buffer *out)
+static int get_online(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
 {
 	struct source_status status = {0};
 
@@ -238,30 +242,30 @@ static int get_online(const struct xattr_virtual_context *context, const struct 
 }
 
 static int get_cache_used(const struct xattr_virtual_context *context,
-		const struct view_node *node, struct buffer *out)
+	const struct view_node *node, struct buffer *out)
 {
 	(void)node;
 	return buffer_printf(
-			out, "%llu", (unsigned long long)object_store_used(context->objects));
+		out, "%llu", (unsigned long long)object_store_used(context->objects));
 }
 
 static const struct {
 	const char *name;
 	bool is_of_root;
-	int (*get)(const struct xattr_virtual_context *context, const struct view_node *node,
-			struct buffer *out);
+	int (*get)(const struct xattr_virtual_context *context,
+		const struct view_node *node, struct buffer *out);
 } attributes[] = {
-		{"state", false, get_state},
-		{"cached_bytes", false, get_cached_bytes},
-		{"digest", false, get_digest},
-		{"chunks", false, get_chunks},
-		{"package", false, get_package},
-		{"revision", false, get_revision},
-		{"source", false, get_source},
-		{"fetched", false, get_fetched},
-		{"channel", true, get_channel},
-		{"online", true, get_online},
-		{"cache_used", true, get_cache_used},
+	{"state", false, get_state},
+	{"cached_bytes", false, get_cached_bytes},
+	{"digest", false, get_digest},
+	{"chunks", false, get_chunks},
+	{"package", false, get_package},
+	{"revision", false, get_revision},
+	{"source", false, get_source},
+	{"fetched", false, get_fetched},
+	{"channel", true, get_channel},
+	{"online", true, get_online},
+	{"cache_used", true, get_cache_used},
 };
 
 bool xattr_virtual_is_slow(const struct view_node *node, const char *name)
@@ -274,8 +278,8 @@ bool xattr_virtual_is_slow(const struct view_node *node, const char *name)
 	return false;
 }
 
-int xattr_virtual_get(const struct xattr_virtual_context *context, const struct view_node *node,
-		const char *name, struct buffer *out)
+int xattr_virtual_get(const struct xattr_virtual_context *context,
+	const struct view_node *node, const char *name, struct buffer *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
 		if (strcmp(attributes[i].name, name) != 0)

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define WARN_UNUSED __attribute__((warn_unused_result))
+#define WARN_UNUSED	       __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define CLEANUP(fn) __attribute__((cleanup(fn)))
+#define CLEANUP(fn)	       __attribute__((cleanup(fn)))
 
 static inline void cleanup_free(void *p)
 {

@@ -41,7 +41,7 @@ void clock_format(int64_t real_ns, char out[CLOCK_TEXT_SIZE])
 	struct tm tm;
 
 	if (!gmtime_r(&sec, &tm) ||
-			!strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		!strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm))
 		(void)snprintf(out, CLOCK_TEXT_SIZE, "-");
 }
 

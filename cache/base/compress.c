@@ -58,8 +58,8 @@ size_t compress_bound(size_t len)
 	return ZSTD_compressBound(len);
 }
 
-int compress_encode(const void *data, size_t len, int level, void *out, size_t room,
-		size_t *out_len)
+int compress_encode(
+	const void *data, size_t len, int level, void *out, size_t room, size_t *out_len)
 {
 	ZSTD_CCtx *ctx = encoder();
 
@@ -73,8 +73,8 @@ int compress_encode(const void *data, size_t len, int level, void *out, size_t r
 	return 0;
 }
 
-int compress_encode_long(const void *data, size_t len, int level, void *out, size_t room,
-		size_t *out_len)
+int compress_encode_long(
+	const void *data, size_t len, int level, void *out, size_t room, size_t *out_len)
 {
 	ZSTD_CCtx *ctx = ZSTD_createCCtx();
 

@@ -33,8 +33,8 @@ static int sync_parent(int dirfd, const char *name)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int durable_adopt(int fd, int from_dirfd, const char *from_name, int dirfd,
-		const char *name)
+int durable_adopt(
+	int fd, int from_dirfd, const char *from_name, int dirfd, const char *name)
 {
 	if (fsync(fd) < 0)
 		return -errno;
@@ -53,7 +53,7 @@ int durable_write(int dirfd, const char *name, const void *data, size_t len, mod
 	if (snprintf(tmp, sizeof(tmp), "%s.tmp%08x", name, salt) >= (int)sizeof(tmp))
 		return -ENAMETOOLONG;
 	AUTO_CLOSE int fd = openat(
-			dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+		dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 
 	if (fd < 0)
 		return -errno;
@@ -73,8 +73,8 @@ static bool is_leftover(const char *name)
 	size_t len = strlen(name);
 
 	return len > TMP_SUFFIX_LENGTH &&
-			strncmp(name + len - TMP_SUFFIX_LENGTH, ".tmp", 4) == 0 &&
-			strspn(name + len - 8, "0123456789abcdef") == 8;
+	       strncmp(name + len - TMP_SUFFIX_LENGTH, ".tmp", 4) == 0 &&
+	       strspn(name + len - 8, "0123456789abcdef") == 8;
 }
 
 int durable_sweep(int dirfd)
@@ -90,7 +90,7 @@ int durable_sweep(int dirfd)
 	}
 	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
 		if (is_leftover(d->d_name) && unlinkat(dirfd, d->d_name, 0) < 0 &&
-				errno != ENOENT)
+			errno != ENOENT)
 			r = -errno;
 	closedir(dir);
 	return r;

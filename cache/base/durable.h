@@ -17,12 +17,12 @@
 /* Replaces dirfd/name by these bytes. The temporary name is name + ".tmp" and random digits,
  * in the same directory, removed on failure. Returns 0 or -errno. Any thread. */
 int durable_write(int dirfd, const char *name, const void *data, size_t len,
-		mode_t mode) WARN_UNUSED;
+	mode_t mode) WARN_UNUSED;
 
 /* Makes the finished, still open file `fd` (known as from_dirfd/from_name) appear as
  * dirfd/name. The caller closes `fd`. Returns 0 or -errno. */
 int durable_adopt(int fd, int from_dirfd, const char *from_name, int dirfd,
-		const char *name) WARN_UNUSED;
+	const char *name) WARN_UNUSED;
 
 /* Removes what writers that were killed left in this directory: names that end in ".tmp" and
  * eight digits. Only while nobody else writes there. Returns 0 or -errno. */

@@ -11,7 +11,7 @@
 int file_lock_take(int dirfd, const char *name, pid_t *out_holder)
 {
 	AUTO_CLOSE int fd =
-			openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	char text[32] = "";
 
 	if (fd < 0)

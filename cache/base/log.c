@@ -58,7 +58,7 @@ static void write_line(int fd, const char *line, size_t len)
 }
 
 static PRINTF_LIKE(2, 0) void print_args(
-		enum log_level level, const char *fmt, va_list args)
+	enum log_level level, const char *fmt, va_list args)
 {
 	static const char *const words[] = {"error: ", "warning: ", "", "debug: "};
 	char line[2048];

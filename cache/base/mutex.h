@@ -16,13 +16,13 @@
 #define THREAD_ATTR(x)
 #endif
 
-#define CAPABILITY(x)	THREAD_ATTR(capability(x))
-#define GUARDED_BY(x)	THREAD_ATTR(guarded_by(x))
-#define ACQUIRES(...)	THREAD_ATTR(acquire_capability(__VA_ARGS__))
-#define RELEASES(...)	THREAD_ATTR(release_capability(__VA_ARGS__))
-#define REQUIRES(...)	THREAD_ATTR(requires_capability(__VA_ARGS__))
-#define EXCLUDES(...)	THREAD_ATTR(locks_excluded(__VA_ARGS__))
-#define NO_LOCK_CHECK	THREAD_ATTR(no_thread_safety_analysis)
+#define CAPABILITY(x) THREAD_ATTR(capability(x))
+#define GUARDED_BY(x) THREAD_ATTR(guarded_by(x))
+#define ACQUIRES(...) THREAD_ATTR(acquire_capability(__VA_ARGS__))
+#define RELEASES(...) THREAD_ATTR(release_capability(__VA_ARGS__))
+#define REQUIRES(...) THREAD_ATTR(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...) THREAD_ATTR(locks_excluded(__VA_ARGS__))
+#define NO_LOCK_CHECK THREAD_ATTR(no_thread_safety_analysis)
 
 struct CAPABILITY("mutex") mutex {
 	pthread_mutex_t m;
@@ -80,11 +80,11 @@ static inline void condition_wait(struct condition *c, struct mutex *l) REQUIRES
 
 /* Waits until signalled or until the monotonic clock reads `deadline_ns`. Returns 0 or
  * ETIMEDOUT. */
-static inline int condition_wait_until(struct condition *c, struct mutex *l,
-		int64_t deadline_ns) REQUIRES(*l)
+static inline int condition_wait_until(
+	struct condition *c, struct mutex *l, int64_t deadline_ns) REQUIRES(*l)
 {
-	struct timespec t = {.tv_sec = deadline_ns / 1000000000,
-			.tv_nsec = deadline_ns % 1000000000};
+	struct timespec t = {
+		.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
 
 	return pthread_cond_timedwait(&c->c, &l->m, &t);
 }

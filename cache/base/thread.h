@@ -8,5 +8,5 @@
 
 /* Runs `run(arg)` in a new thread that debuggers show as `name` (at most 15 bytes); join it
  * with pthread_join(). Returns 0 or -errno. Any thread. */
-int thread_start(pthread_t *out, const char *name, void *(*run)(void *),
-		void *arg) WARN_UNUSED;
+int thread_start(
+	pthread_t *out, const char *name, void *(*run)(void *), void *arg) WARN_UNUSED;

@@ -9,11 +9,12 @@
 #include <getopt.h>
 #include <stdbool.h>
 
-static const char help[] = "usage: depotfs status MOUNTPOINT [--json]\n"
-			   "\n"
-			   "Shows what the mirror on MOUNTPOINT serves and how it fares.\n"
-			   "\n"
-			   "  --json   the daemon's own words, with its `pid` at the top level\n";
+static const char help[] =
+	"usage: depotfs status MOUNTPOINT [--json]\n"
+	"\n"
+	"Shows what the mirror on MOUNTPOINT serves and how it fares.\n"
+	"\n"
+	"  --json   the daemon's own words, with its `pid` at the top level\n";
 
 static const char *text_of(const cJSON *object, const char *name)
 {
@@ -32,19 +33,21 @@ static int print_status(const cJSON *s)
 	const cJSON *source = cJSON_GetObjectItemCaseSensitive(s, "source");
 	bool online = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(s, "online"));
 
-	printf("mountpoint    %s (process %.0f)\n", text_of(s, "mountpoint"), number_of(s, "pid"));
-	printf("repository    %s, channel %s\n", text_of(s, "repository"), text_of(s, "channel"));
+	printf("mountpoint    %s (process %.0f)\n", text_of(s, "mountpoint"),
+		number_of(s, "pid"));
+	printf("repository    %s, channel %s\n", text_of(s, "repository"),
+		text_of(s, "channel"));
 	printf("revision      %.0f, published %s\n", number_of(s, "revision"),
-			text_of(s, "published"));
+		text_of(s, "published"));
 	printf("tree          %.0f entries, %.1f MiB\n", number_of(s, "tree_entries"),
-			number_of(s, "tree_bytes") / (1 << 20));
+		number_of(s, "tree_bytes") / (1 << 20));
 	printf("cache         %s, %.1f MiB used\n", text_of(s, "cache"),
-			number_of(s, "cache_used") / (1 << 20));
+		number_of(s, "cache_used") / (1 << 20));
 	printf("source        %s, %s, last contact %s\n", text_of(source, "url"),
-			online ? "online" : "offline", text_of(source, "last_contact"));
+		online ? "online" : "offline", text_of(source, "last_contact"));
 	printf("fetched       %.1f MiB in %.0f requests since start\n",
-			number_of(source, "fetched_bytes") / (1 << 20),
-			number_of(source, "requests"));
+		number_of(source, "fetched_bytes") / (1 << 20),
+		number_of(source, "requests"));
 	if (*text_of(s, "last_error"))
 		printf("last error    %s\n", text_of(s, "last_error"));
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
@@ -52,8 +55,8 @@ static int print_status(const cJSON *s)
 
 int cmd_status(int argc, char **argv)
 {
-	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'},
-			{"json", no_argument, NULL, 'j'}, {0}};
+	static const struct option longopts[] = {
+		{"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
 	AUTO_BUFFER struct buffer reply = BUFFER_INIT(CONTROL_REPLY_MAX);
 	bool as_json = false;
 	int c;

@@ -18,10 +18,11 @@
 
 #define END_TIMEOUT_MS 30000
 
-static const char help[] = "usage: depotfs umount MOUNTPOINT\n"
-			   "\n"
-			   "Ends the mirror on MOUNTPOINT and waits until its daemon has left the\n"
-			   "cache directory. Fails if somebody has files of it open.\n";
+static const char help[] =
+	"usage: depotfs umount MOUNTPOINT\n"
+	"\n"
+	"Ends the mirror on MOUNTPOINT and waits until its daemon has left the\n"
+	"cache directory. Fails if somebody has files of it open.\n";
 
 /* The daemon's process as a descriptor, -1 if none answers. */
 static int daemon_pidfd(const char *mountpoint)
@@ -29,11 +30,12 @@ static int daemon_pidfd(const char *mountpoint)
 	AUTO_BUFFER struct buffer reply = BUFFER_INIT(CONTROL_REPLY_MAX);
 
 	if (control_call(mountpoint, "{\"verb\":\"status\"}", &reply) < 0 ||
-			buffer_add(&reply, "", 1) < 0)
+		buffer_add(&reply, "", 1) < 0)
 		return -1;
 	cJSON *status = cJSON_Parse((const char *)reply.data);
 	const cJSON *pid = cJSON_GetObjectItemCaseSensitive(status, "pid");
-	int fd = cJSON_IsNumber(pid) ? (int)syscall(SYS_pidfd_open, pid->valueint, 0) : -1;
+	int fd =
+		cJSON_IsNumber(pid) ? (int)syscall(SYS_pidfd_open, pid->valueint, 0) : -1;
 
 	cJSON_Delete(status);
 	return fd;
@@ -48,7 +50,8 @@ static int unmount_as_user(const char *mountpoint)
 	if (child < 0)
 		return -errno;
 	if (child == 0) {
-		execlp("fusermount3", "fusermount3", "-u", "--", mountpoint, (char *)NULL);
+		execlp("fusermount3", "fusermount3", "-u", "--", mountpoint,
+			(char *)NULL);
 		_exit(127);
 	}
 	if (waitpid(child, &status, 0) < 0)
@@ -64,12 +67,14 @@ static int unmount(const char *mountpoint)
 		r = errno == EPERM ? unmount_as_user(mountpoint) : -errno;
 	if (r == -EBUSY)
 		return log_error_errno(r,
-				"%s is in use: 'fuser -vm %s' lists by whom; end them and try again",
-				mountpoint, mountpoint);
+			"%s is in use: 'fuser -vm %s' lists by whom; end them and try "
+			"again",
+			mountpoint, mountpoint);
 	if (r == -EINVAL)
 		return log_error_errno(r, "nothing is mounted on %s", mountpoint);
 	if (r < 0)
-		return log_error_errno(r, "cannot unmount %s: %s", mountpoint, log_strerror(r));
+		return log_error_errno(
+			r, "cannot unmount %s: %s", mountpoint, log_strerror(r));
 	return 0;
 }
 
@@ -80,14 +85,16 @@ int cmd_umount(int argc, char **argv)
 
 	optind = 1;
 	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1)
-		return c == 'h' ? cli_help(help) : cli_usage_error("umount", "unknown option");
+		return c == 'h' ? cli_help(help)
+				: cli_usage_error("umount", "unknown option");
 	if (argc - optind != 1)
 		return cli_usage_error("umount", "a mountpoint is wanted");
 	char path[PATH_MAX];
 	int r = mount_path_of(argv[optind], path);
 
 	if (r < 0) {
-		log_error("cannot find the mountpoint %s: %s", argv[optind], log_strerror(r));
+		log_error("cannot find the mountpoint %s: %s", argv[optind],
+			log_strerror(r));
 		return EXIT_FAILED;
 	}
 	AUTO_CLOSE int pidfd = daemon_pidfd(path);
@@ -103,8 +110,8 @@ int cmd_umount(int argc, char **argv)
 	while (n < 0 && errno == EINTR)
 		n = poll(&ended, 1, END_TIMEOUT_MS);
 	if (n <= 0) {
-		log_error("%s is unmounted, but its daemon still runs after %d s", argv[optind],
-				END_TIMEOUT_MS / 1000);
+		log_error("%s is unmounted, but its daemon still runs after %d s",
+			argv[optind], END_TIMEOUT_MS / 1000);
 		return EXIT_FAILED;
 	}
 	return EXIT_DONE;

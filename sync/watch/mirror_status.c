@@ -56,8 +56,8 @@ static cJSON *status_object(const struct mirror_status *status)
 	return o;
 }
 
-int mirror_status_answer(const struct mirror_status *status, const char *request,
-		struct buffer *reply)
+int mirror_status_answer(
+	const struct mirror_status *status, const char *request, struct buffer *reply)
 {
 	cJSON *asked = cJSON_Parse(request);
 	const cJSON *verb = cJSON_GetObjectItemCaseSensitive(asked, "verb");
@@ -67,7 +67,8 @@ int mirror_status_answer(const struct mirror_status *status, const char *request
 		answer = status_object(status);
 	} else {
 		answer = cJSON_CreateObject();
-		cJSON_AddStringToObject(answer, "error", "this daemon does not know the request");
+		cJSON_AddStringToObject(
+			answer, "error", "this daemon does not know the request");
 	}
 	char *text = cJSON_Print(answer);
 	int r = text ? buffer_add(reply, text, strlen(text)) : -ENOMEM;
@@ -85,7 +86,7 @@ int mirror_status_ask(const char *mountpoint, struct buffer *reply)
 	if (r == -ENOENT)
 		return log_error_errno(r, "no depot is mounted on %s", mountpoint);
 	if (r < 0)
-		return log_error_errno(r, "the daemon of %s does not answer: %s", mountpoint,
-				log_strerror(r));
+		return log_error_errno(r, "the daemon of %s does not answer: %s",
+			mountpoint, log_strerror(r));
 	return buffer_add(reply, "", 1);
 }

@@ -26,7 +26,7 @@ struct mirror_status {
 /* Answers a control request: {"verb":"status"} with the status, anything else with an error
  * object. 0 or -errno. */
 int mirror_status_answer(const struct mirror_status *status, const char *request,
-		struct buffer *reply) WARN_UNUSED;
+	struct buffer *reply) WARN_UNUSED;
 
 /* Asks the daemon of `mountpoint`; the reply is a JSON text with a NUL. Failures are logged
  * with a remedy. */

@@ -333,12 +333,14 @@ static void print_result(struct reader *r)
 	int64_t end = now_ns();
 	int64_t first = atomic_load(&r->first_ns);
 
-	(void)printf("seconds=%.4f files=%llu bytes=%llu missing=%llu first_ms=%.1f complete=%d "
+	(void)printf("seconds=%.4f files=%llu bytes=%llu missing=%llu first_ms=%.1f "
+		     "complete=%d "
 		     "digest=%016llx%016llx\n",
 		(double)(end - r->start_ns) / 1e9, atomic_load(&r->files),
 		atomic_load(&r->bytes), atomic_load(&r->missing),
-		first ? (double)(first - r->start_ns) / 1e6 : 0.0, !atomic_load(&r->is_late),
-		atomic_load(&r->digest_high), atomic_load(&r->digest_low));
+		first ? (double)(first - r->start_ns) / 1e6 : 0.0,
+		!atomic_load(&r->is_late), atomic_load(&r->digest_high),
+		atomic_load(&r->digest_low));
 }
 
 static void usage(void)
@@ -352,7 +354,8 @@ static void usage(void)
 
 static void parse_options(int argc, char **argv, struct reader *r)
 {
-	static const struct option long_options[] = {{"threads", required_argument, NULL, 't'},
+	static const struct option long_options[] = {
+		{"threads", required_argument, NULL, 't'},
 		{"limit-s", required_argument, NULL, 'l'},
 		{"no-digest", no_argument, NULL, 'n'},
 		{"passes", required_argument, NULL, 'p'},
