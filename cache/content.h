@@ -47,9 +47,6 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
 void content_close(struct content_file *file);
 
-/* One more opener of an open file; each closes it. */
-void content_ref(struct content_file *file);
-
 struct content_span {
 	int fd; /* borrowed while the file is open; -1: use memory */
 	off_t offset;

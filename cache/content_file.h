@@ -55,6 +55,8 @@ struct content_store {
 struct content_file *content_find(
 	struct content_store *store, const struct digest *digest);
 
+void content_ref(struct content_file *file);
+
 /* As content_open(), for one who reads nothing: the read-ahead hears nothing of it. */
 int content_open_record(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;

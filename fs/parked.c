@@ -153,8 +153,6 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 
 	if (!p)
 		return -ENOMEM;
-	if (op->hold)
-		op->hold(args);
 	int r = enlist(p);
 
 	if (r == 0) {
@@ -170,8 +168,6 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 		if (r != -EINPROGRESS)
 			is_mine = claim(p);
 	}
-	if (op->unhold)
-		op->unhold(args);
 	if (r == -EINPROGRESS)
 		return 0;
 	free(p);

@@ -41,10 +41,6 @@ struct parked_op {
 	 * -errno. */
 	int (*wait)(struct session *session, const struct parked_args *args,
 		struct waiter *w);
-	/* Keep what `wait` uses alive although the request may be answered, and its file
-	 * closed, meanwhile. NULL where nothing can go. */
-	void (*hold)(const struct parked_args *args);
-	void (*unhold)(const struct parked_args *args);
 };
 
 /* What a READ did not get in time. The kernel asks again for each page that its read-ahead was
