@@ -160,6 +160,14 @@ static int keep_in_memory(const struct catalog_ref *ref, const uint8_t *data,
 	return r;
 }
 
+static void forget(const struct catalog_store *store, const struct catalog_ref *ref)
+{
+	char path[CATALOG_PATH_SIZE];
+
+	path_of(&ref->digest, path);
+	(void)unlinkat(store->dirfd, path, 0);
+}
+
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
 	const uint8_t *data, struct catalog **out)
 {
@@ -178,7 +186,9 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 		char hex[DIGEST_HEX_SIZE];
 
 		digest_to_hex(&ref->digest, hex);
-		return log_error_errno(r,
+		forget(store, ref);
+		/* the bytes are what was signed for: no source is to blame */
+		return log_error_errno(-EUCLEAN,
 			"catalog %s is signed for but not sound (%s): the publisher's "
 			"program must be mended",
 			hex, reason);

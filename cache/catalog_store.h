@@ -19,7 +19,7 @@ int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref
 	struct catalog **out) WARN_UNUSED;
 
 /* Keeps the decoded bytes, whose digest was checked, and maps them; on a disk that takes
- * nothing they stay in memory. -EBADMSG (logged with the reason) if they are no sound catalog,
+ * nothing they stay in memory. -EUCLEAN (logged with the reason) if they are no sound catalog,
  * else 0 or -errno. Any thread. */
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
 	const uint8_t *data, struct catalog **out) WARN_UNUSED;

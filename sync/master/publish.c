@@ -7,6 +7,7 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/catalog_check.h"
 #include "sync/master/catalog_writer.h"
 #include "sync/master/chunk_index.h"
 #include "sync/master/links.h"
@@ -306,6 +307,18 @@ static int store_catalog(
 	return staging_add(p->staging, "catalog", &pkg->ref.digest, tmp_name);
 }
 
+/* Nothing is signed that every mirror would refuse. */
+static int prove_sound(const struct package *pkg, const void *data, size_t len)
+{
+	struct catalog as_read;
+	const char *reason = "";
+	int r = catalog_check(&as_read, data, len, &reason);
+
+	if (r < 0)
+		log_error("package '%s' cannot be described: %s", pkg->path, reason);
+	return r;
+}
+
 static int make_catalog(void *context, size_t index)
 {
 	struct publish *p = context;
@@ -314,6 +327,8 @@ static int make_catalog(void *context, size_t index)
 	size_t len;
 	int r = catalog_write(pkg, &data, &len);
 
+	if (r == 0)
+		r = prove_sound(pkg, data, len);
 	if (r == 0)
 		r = store_catalog(p, pkg, data, len);
 	if (r < 0)

@@ -148,10 +148,11 @@ static int list_dir(struct walker *t, const struct tree_dir *dir, int fd)
 	for (;;) {
 		long n = syscall(SYS_getdents64, fd, t->dents, DENTS_BYTES);
 
+		/* removed since it was opened: what it held is gone with it */
+		if (n == 0 || (n < 0 && errno == ENOENT))
+			return 0;
 		if (n < 0)
 			return log_dir_error(t, dir, NULL, -errno);
-		if (n == 0)
-			return 0;
 		for (long at = 0; at < n;) {
 			struct dirent64 *d = (struct dirent64 *)(void *)(t->dents + at);
 

@@ -97,7 +97,7 @@ static void an_unsound_catalog_is_refused_with_its_reason(void **state)
 	(void)state;
 	((struct catalog_header *)(void *)built->data)->version = 9;
 	assert_int_equal(
-		catalog_store_put(store, &built->ref, built->data, &c), -EBADMSG);
+		catalog_store_put(store, &built->ref, built->data, &c), -EUCLEAN);
 	log_last_error(text, sizeof(text));
 	assert_non_null(strstr(text, "of a version that this program does not know"));
 	assert_int_equal(catalog_store_get(store, &built->ref, &c), -ENOENT);
