@@ -34,7 +34,7 @@ struct writer {
 	uint32_t chunk_count;
 	struct catalog_frame *frames;
 	uint32_t frame_count;
-	const struct pack_ref **packs;
+	const struct pack_ref **packs; /* distinct, in order of first use */
 	uint32_t pack_count;
 	const struct blob **xattr_sets;
 	uint32_t xattr_count;
@@ -42,6 +42,7 @@ struct writer {
 	struct number_table content_table;
 	struct number_table xattr_table;
 	struct number_table link_table;
+	struct number_table pack_table;
 
 	struct buffer names;
 	struct buffer targets;
@@ -63,6 +64,7 @@ static void writer_release(struct writer *w)
 	free(w->xattr_sets);
 	free(w->content_table.slots);
 	free(w->xattr_table.slots);
+	free(w->pack_table.slots);
 	free(w->link_table.slots);
 	buffer_release(&w->names);
 	buffer_release(&w->targets);
@@ -274,18 +276,34 @@ static int number_entries(struct writer *w)
 	return r;
 }
 
-static int compare_places(const void *a, const void *b)
+/* A pack's number: in the order in which a reader of the contents comes to them, so that who goes
+ * on behind the end of one finds the next frame behind it. */
+static uint32_t number_pack(struct writer *w, const struct pack_ref *pack)
+{
+	struct number_table *t = &w->pack_table;
+	size_t i = (size_t)digest_key(&pack->digest) & (t->slot_count - 1);
+
+	for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
+		if (digest_equal(&w->packs[t->slots[i] - 1]->digest, &pack->digest))
+			return t->slots[i] - 1;
+	}
+	w->packs[w->pack_count] = pack;
+	t->slots[i] = ++w->pack_count;
+	return w->pack_count - 1;
+}
+
+static int compare_places(const void *a, const void *b, void *writer)
 {
 	const struct chunk_ref *x = *(const struct chunk_ref *const *)a;
 	const struct chunk_ref *y = *(const struct chunk_ref *const *)b;
 
 	if (x->frame != y->frame) {
 		if (x->frame->pack != y->frame->pack) {
-			int r = memcmp(x->frame->pack->digest.bytes,
-				y->frame->pack->digest.bytes, DIGEST_SIZE);
+			uint32_t p = number_pack(writer, x->frame->pack);
+			uint32_t q = number_pack(writer, y->frame->pack);
 
-			if (r)
-				return r;
+			if (p != q)
+				return p < q ? -1 : 1;
 		}
 		if (x->frame->offset != y->frame->offset)
 			return x->frame->offset < y->frame->offset ? -1 : 1;
@@ -304,32 +322,34 @@ static int number_chunks(struct writer *w)
 	w->chunks = mem_alloc(w->piece_count * sizeof(struct chunk_ref *));
 	w->frames = mem_alloc(w->piece_count * sizeof(*w->frames));
 	w->packs = mem_alloc(w->piece_count * sizeof(struct pack_ref *));
-	if (!w->chunks || !w->frames || !w->packs)
+	if (!w->chunks || !w->frames || !w->packs ||
+		number_table_init(&w->pack_table, w->piece_count) < 0)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < w->content_count; i++) {
-		for (uint32_t k = 0; k < w->contents[i]->piece_count; k++)
+		for (uint32_t k = 0; k < w->contents[i]->piece_count; k++) {
 			w->chunks[n++] = w->contents[i]->pieces[k].chunk;
+			(void)number_pack(w, w->chunks[n - 1]->frame->pack);
+		}
 	}
 	if (n)
-		qsort(w->chunks, n, sizeof(struct chunk_ref *), compare_places);
+		qsort_r(w->chunks, n, sizeof(struct chunk_ref *), compare_places, w);
 	for (uint64_t i = 0; i < n; i++) {
 		const struct chunk_ref *c = w->chunks[i];
 		const struct chunk_ref *before =
 			w->chunk_count ? w->chunks[w->chunk_count - 1] : NULL;
 
-		if (before && compare_places(&before, &c) == 0)
+		if (before && compare_places(&before, &c, w) == 0)
 			continue;
-		bool is_new_pack = !before || !digest_equal(&before->frame->pack->digest,
-						      &c->frame->pack->digest);
+		uint32_t pack = number_pack(w, c->frame->pack);
+		const struct catalog_frame *last =
+			before ? &w->frames[w->frame_count - 1] : NULL;
 
-		if (is_new_pack)
-			w->packs[w->pack_count++] = c->frame->pack;
-		if (is_new_pack || before->frame->offset != c->frame->offset)
+		if (!last || last->pack != pack || last->offset != c->frame->offset)
 			w->frames[w->frame_count++] =
 				(struct catalog_frame){.offset = c->frame->offset,
 					.stored_bytes = c->frame->stored_bytes,
 					.raw_bytes = c->frame->raw_bytes,
-					.pack = w->pack_count - 1,
+					.pack = pack,
 					.flags = c->frame->flags,
 					.first_chunk = w->chunk_count};
 		w->frames[w->frame_count - 1].chunk_count++;
@@ -338,7 +358,7 @@ static int number_chunks(struct writer *w)
 	return 0;
 }
 
-static uint32_t chunk_number(const struct writer *w, const struct chunk_ref *chunk)
+static uint32_t chunk_number(struct writer *w, const struct chunk_ref *chunk)
 {
 	uint32_t low = 0;
 	uint32_t high = w->chunk_count;
@@ -346,7 +366,7 @@ static uint32_t chunk_number(const struct writer *w, const struct chunk_ref *chu
 	while (high - low > 1) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (compare_places(&w->chunks[mid], &chunk) <= 0)
+		if (compare_places(&w->chunks[mid], &chunk, w) <= 0)
 			low = mid;
 		else
 			high = mid;
@@ -412,7 +432,7 @@ static int fold(const struct writer *w, uint32_t *out)
 	return 0;
 }
 
-static void write_chunks(const struct writer *w, struct catalog_content *contents,
+static void write_chunks(struct writer *w, struct catalog_content *contents,
 	struct catalog_piece *pieces, struct catalog_chunk *chunks)
 {
 	uint32_t n = 0;
