@@ -11,8 +11,9 @@
  *	content_span_release(&span);
  *	content_close(file);
  *
- * Any thread. No function but content_state() of many files takes long; none waits for the
- * network. Catalogs given here must outlive the store.
+ * Any thread. None of this waits for the network. Two things may take long: the first open of a
+ * large object that a crash left in doubt, which is hashed then, and content_state() for many
+ * files. Catalogs given here must outlive the store.
  */
 #pragma once
 
