@@ -19,8 +19,8 @@
 struct checkpoint;
 
 /* Reads DIR/checkpoint; a missing or unreadable one trusts nothing, nor does that of another
- * directory, which came with a copy of it. Then notes there that a
- * session is open. Borrows `cache_dirfd`. */
+ * directory, which came with a copy of it. Then notes there that a session is open. Borrows
+ * `cache_dirfd`. */
 int checkpoint_open(int cache_dirfd, struct checkpoint **out) WARN_UNUSED;
 void checkpoint_free(struct checkpoint *c);
 

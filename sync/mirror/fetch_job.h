@@ -32,7 +32,6 @@ struct fetcher {
 void object_path(
 	const char *kind, const struct digest *digest, char out[OBJECT_PATH_SIZE]);
 
-/* Take over the request and call its done() in the end, never on this thread. Any thread.
- */
+/* Take over the request and call its done() in the end, never on this thread. Any thread. */
 void fetch_job_frames(struct fetcher *fetcher, struct frame_request *rq);
 void fetch_job_catalog(struct fetcher *fetcher, struct catalog_request *rq);

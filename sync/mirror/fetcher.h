@@ -39,13 +39,12 @@ void fetcher_free(struct fetcher *fetcher);
 /* The interface that the cache uses. Lives as long as the fetcher. */
 struct source *fetcher_source(struct fetcher *fetcher);
 
-/* The sources by number, in the order they were given; the name is without credentials.
- */
+/* The sources by number, in the order they were given; the name is without credentials. */
 size_t fetcher_site_count(const struct fetcher *fetcher);
 const char *fetcher_site_name(const struct fetcher *fetcher, size_t site);
 
 /* Appends the whole small object `path` (trust, a head) of one source to `out`, waiting
- * for it: for the start-up thread and for the follower's, not for callbacks. `timeout_ms`
+ * for it: for the thread that starts a mount, not for callbacks. `timeout_ms`
  * 0: the fetcher's. A failure is logged; `reason` tells it too. Returns 0 or
  * transport_start()'s errors, -EPROTO also for an object of more than `max_bytes`. */
 int fetcher_fetch_small_from(struct fetcher *fetcher, size_t site, const char *path,

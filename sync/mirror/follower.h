@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What a mirror knows of its channel: takes the newest head that the sources offer and
- *the keys allow, and keeps it in the cache directory so that the mirror can start without
- *them.
+ * What a mirror knows of its channel: takes the newest head that the sources offer and the keys
+ * allow, and keeps it in the cache directory, so that the mirror can start without the sources.
  *
  *	struct follower_result result;
  *	r = follower_open(cache_dirfd, &key_ring, "stable", fetcher, &result);
@@ -40,13 +39,14 @@ struct follower_result {
 	struct follower_refusals refusals;
 };
 
-/* Asks the sources in turn until one offers a trust document and a head that can be
- *accepted, and saves them; else takes the saved ones, with a warning. Every refusal is
- *logged with its source and its own words. Waits for the network: the start-up thread or
- *the follower's. Returns 0, or with *out holding only the counters -EHOSTUNREACH
- *nothing is saved and no source answers -ENOENT		nothing is saved and the
- *depot has no such channel -EKEYREJECTED, -EBADMSG, -ESTALE, ...  nothing is saved and
- *this is what the last source's offer was refused for
+/* Asks the sources in turn until one offers a trust document and a head that can be accepted,
+ * and saves them; else takes the saved ones, with a warning. Every refusal is logged with its
+ * source and its own words. Waits for the network: for the thread that starts a mount. Returns
+ * 0, or with *out holding only the counters
+ *   -EHOSTUNREACH	nothing is saved and no source answers
+ *   -ENOENT		nothing is saved and the depot has no such channel
+ *   -EKEYREJECTED, -EBADMSG, -ESTALE, ...
+ *			nothing is saved and this is what the last source's offer was refused for
  *   -EXDEV		the cache directory belongs to another repository than the keys, or than
  *			what the sources offer
  *   -EINVAL		a channel name that cannot be

@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Over HTTP/1.1 a transfer needs a connection of its own; with HTTP/2 streams are free.
- */
+/* Over HTTP/1.1 a transfer needs a connection of its own; with HTTP/2 streams are free. */
 #define CONNECTIONS_PER_HOST 8
 #define ACTIVE_MAX_PLAIN     CONNECTIONS_PER_HOST
 #define ACTIVE_MAX_MULTI     32

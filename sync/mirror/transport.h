@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Bytes from an URL: the only user of libcurl. One thread owns curl's multi handle;
- *anybody may hand it transfers, which it runs by class (demand first) within a limit of
- *connections. A server is taken at its word only where it does exactly what was asked:
- *docs/transport.md.
+ * Bytes from an URL: the only user of libcurl. One thread owns curl's multi handle; anybody may
+ * hand it transfers, which it runs by class (demand first) within a limit of connections. A
+ * server is taken at its word only where it does exactly what was asked: docs/transport.md.
  *
  *	r = transport_new(&config, &transport);
  *	transfer->on_data = ...; transfer->on_done = ...;
- *	r = transport_start(transport, transfer);	(owned by the caller until
- *on_done)
+ *	r = transport_start(transport, transfer);	(the caller's again at on_done)
  *	...
  *	transport_free(transport);			(ends what runs with -ECANCELED)
  */
@@ -79,13 +77,11 @@ struct transport;
 int transport_new(
 	const struct transport_config *config, struct transport **out) WARN_UNUSED;
 
-/* Cancels everything, waits for the last on_done, ends the thread. Not from a callback.
- */
+/* Cancels everything, waits for the last on_done, ends the thread. Not from a callback. */
 void transport_free(struct transport *transport);
 
 /* Cancels everything and ends the thread, but leaves the object, so that others may go on
- * calling transport_start() (and be refused) until transport_free(). Not from a callback.
- */
+ * calling transport_start() (and be refused) until transport_free(). Not from a callback. */
 void transport_stop(struct transport *transport);
 
 /* Queues a transfer. Any thread. Returns 0, or -ECANCELED, without any callback, after

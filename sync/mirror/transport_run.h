@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One transfer under way: a curl easy handle, and the judgement of what the server
- *answers. Private to the transport; all of it on its thread.
+ * One transfer under way: a curl easy handle, and the judgement of what the server answers.
+ * Private to the transport; all of it on its thread.
  *
  *	run_start(run, transfer, &options, now);
  *	curl_multi_add_handle(multi, run->easy);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The sources of a mirror and how they have been doing. A source that fails is put aside
- *for 0.25 s, twice as long after each further failure, at most 30 s; one that serves
- *wrong bytes for 60 s; one that is too slow comes after the others for as long. One
- *source's trouble is never another's.
+ * The sources of a mirror and how they have been doing. A source that fails is put aside for
+ * 0.25 s, twice as long after each further failure, at most 30 s; one that serves wrong bytes for
+ * 60 s; one that is too slow comes after the others for as long. One source's trouble is never
+ * another's.
  *
  *	r = upstream_new("https://a/depot,file:///srv/depot", &upstream);
  *	r = upstream_pick(upstream, avoid, &index, &from_ns);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Threads that decode, verify and deliver, so that the network thread never does. Work is
- * taken by class, then in the order it came. The queue says when it holds enough bytes;
- *who feeds it then stops until it is told that there is room.
+ * taken by class, then in the order it came. The queue says when it holds enough bytes; who
+ * feeds it then stops until it is told that there is room.
  *
  *	r = worker_pool_new(count, on_room, arg, &pool);
- *	work->run = ...; worker_pool_add(pool, work);	(embedded in the caller's
- *structure) worker_pool_free(pool);				(after all work has run)
+ *	work->run = ...;		(embedded in the caller's structure)
+ *	worker_pool_add(pool, work);
+ *	worker_pool_free(pool);		(after all work has run)
  */
 #pragma once
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The signed records of a depot: trust document, channel heads, revisions. Each is a
- *short text of `word value` lines in a fixed order, closed by one `signature KEYID
- *BASE64` line per signer; what is signed is every byte before the first signature line
- *(docs/formats/records.md).
+ * The signed records of a depot: trust document, channel heads, revisions. Each is a short text
+ * of `word value` lines in a fixed order, closed by one `signature KEYID BASE64` line per signer;
+ * what is signed is every byte before the first signature line (docs/formats/records.md).
  *
  *	struct head head = {...};
  *	r = head_encode(&head, key, &buffer);
@@ -11,10 +10,9 @@
  *	r = trust_decode(data, len, ring, &trust);
  *	r = head_decode(data, len, &trust, &head);
  *
- * Decoders check form, bounds and signatures before they write to their output: -EBADMSG
- *for a text that is not such a record, -EKEYREJECTED for one that the trusted keys did
- *not sign, -EXDEV for one of another repository. They log nothing: the caller knows the
- *object's name.
+ * Decoders check form, bounds and signatures before they write to their output: -EBADMSG for a
+ * text that is not such a record, -EKEYREJECTED for one that the trusted keys did not sign,
+ * -EXDEV for one of another repository. They log nothing: the caller knows the object's name.
  */
 #pragma once
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The line form that all signed records share: a reader that accepts one spelling only,
- *and the writer of that spelling. Private to sync/trust; bytes in
- *docs/formats/records.md.
+ * The line form that all signed records share: a reader that accepts one spelling only, and the
+ * writer of that spelling. Private to sync/trust; the bytes stand in docs/formats/records.md.
  *
  *	struct record_text t;
  *	r = record_text_open(&t, data, len, "depotfs-head 1");

@@ -4,11 +4,10 @@
  *
  *	bad_server PORT DIR MODE [--only PATTERN] [--after N] [--for N]
  *
- * PORT 0 takes a free one; the port is printed on a line of its own. PATTERN (fnmatch)
- *limits the misbehaviour to some paths, --after N to what follows the first N such
- *requests, --for N to the N that come then. Modes: ok 404 500 redirect no-range short endless html close hang flip drip
- *tarpit header headers
- * Runs until it is killed; one thread a connection.
+ * PORT 0 takes a free one; the port is printed on a line of its own. PATTERN (fnmatch) limits
+ * the misbehaviour to some paths, --after N to what follows the first N such requests, --for N to
+ * the N that come then. Modes: ok 404 500 redirect no-range short endless html close hang flip
+ * drip tarpit header headers. Runs until it is killed; one thread a connection.
  */
 #include "cache/base/cleanup.h"
 #include "cache/base/io.h"
