@@ -14,7 +14,7 @@
 #pragma once
 
 #include "cache/base/hash.h"
-#include "cache/catalog_format.h"
+#include "cache/catalog/catalog_format.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

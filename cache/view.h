@@ -17,8 +17,8 @@
  */
 #pragma once
 
-#include "cache/catalog.h"
-#include "cache/catalog_store.h"
+#include "cache/catalog/catalog.h"
+#include "cache/catalog/catalog_store.h"
 #include "cache/source.h"
 #include "cache/waiter.h"
 

@@ -17,7 +17,7 @@
 #pragma once
 
 #include "cache/base/buffer.h"
-#include "cache/catalog_format.h"
+#include "cache/catalog/catalog_format.h"
 #include "sync/trust/key.h"
 
 #include <stdint.h>

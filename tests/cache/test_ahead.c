@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/support.h"
 
-#include "cache/ahead.h"
+#include "cache/content/ahead.h"
 
 #define FRAMES 1000
 

@@ -2,7 +2,7 @@
 #include "tests/cache/support.h"
 
 #include "cache/base/cleanup.h"
-#include "cache/casefold.h"
+#include "cache/catalog/casefold.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include "tests/cache/support.h"
 
 #include "cache/base/memory.h"
-#include "cache/catalog.h"
+#include "cache/catalog/catalog.h"
 #include "tests/support/catalog_builder.h"
 
 #include <errno.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * One lie at a time in a sound catalog, and the reason it is refused for. The last test reads
- * cache/catalog_check.c and fails on a reason that no lie here reaches.
+ * cache/catalog/catalog_check.c and fails on a reason that no lie here reaches.
  */
 #include "tests/cache/support.h"
 
 #include "cache/base/io.h"
 #include "cache/base/memory.h"
-#include "cache/catalog_check.h"
+#include "cache/catalog/catalog_check.h"
 #include "tests/cache/sample_catalog.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/catalog_store.h"
+#include "cache/catalog/catalog_store.h"
 #include "tests/cache/sample_catalog.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "cache/base/clock.h"
 #include "cache/base/io.h"
-#include "cache/checkpoint.h"
+#include "cache/objects/checkpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,8 +5,8 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/checkpoint.h"
-#include "cache/content.h"
+#include "cache/content/content.h"
+#include "cache/objects/checkpoint.h"
 #include "tests/support/fake_source.h"
 
 #include <errno.h>

@@ -5,8 +5,8 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/checkpoint.h"
-#include "cache/object_store.h"
+#include "cache/objects/checkpoint.h"
+#include "cache/objects/object_store.h"
 
 #include <errno.h>
 #include <fcntl.h>

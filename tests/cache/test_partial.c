@@ -5,7 +5,7 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/partial.h"
+#include "cache/content/partial.h"
 #include "tests/support/catalog_builder.h"
 
 #include <errno.h>

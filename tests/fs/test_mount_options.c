@@ -3,7 +3,7 @@
 
 #include "cache/base/io.h"
 #include "cache/base/memory.h"
-#include "fs/mount_options.h"
+#include "fs/mount/mount_options.h"
 
 #include <errno.h>
 #include <fcntl.h>

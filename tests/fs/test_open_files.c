@@ -4,8 +4,8 @@
 #include "cache/base/clock.h"
 #include "cache/base/memory.h"
 #include "cache/base/thread.h"
-#include "cache/checkpoint.h"
-#include "fs/open_files.h"
+#include "cache/objects/checkpoint.h"
+#include "fs/session/open_files.h"
 #include "tests/support/catalog_builder.h"
 
 #include <errno.h>

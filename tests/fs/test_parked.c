@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Parked requests without a kernel: this program brings its own struct fuse_req and the three
- * functions of libfuse that fs/parked.c calls on it, which the linker takes before the
+ * functions of libfuse that fs/session/parked.c calls on it, which the linker takes before the
  * library's.
  */
 #include "tests/cache/support.h"
 
 #include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "fs/session_state.h"
+#include "fs/session/session_state.h"
 
 #include <errno.h>
 #include <pthread.h>

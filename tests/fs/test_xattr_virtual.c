@@ -4,7 +4,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "fs/xattr_virtual.h"
+#include "fs/ops/xattr_virtual.h"
 #include "tests/support/fake_source.h"
 
 #include <errno.h>

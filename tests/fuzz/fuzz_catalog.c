@@ -3,7 +3,7 @@
  * catalog_check() on any bytes; what it lets through is walked by every accessor, which index
  * without looking.
  */
-#include "cache/catalog_check.h"
+#include "cache/catalog/catalog_check.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* compress_decode() on any bytes: four bytes of expected size, then what a server sent. */
 #include "cache/base/compress.h"
-#include "cache/catalog_format.h"
+#include "cache/catalog/catalog_format.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include "tests/support/catalog_builder.h"
 
 #include "cache/base/memory.h"
-#include "cache/casefold.h"
+#include "cache/catalog/casefold.h"
 
 #include <string.h>
 #include <sys/stat.h>

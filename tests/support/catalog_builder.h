@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Sound catalogs for tests, built in memory without the publisher: a second reading of
- * cache/catalog_format.h, so that reader and writer cannot be wrong in the same way unseen.
+ * cache/catalog/catalog_format.h, so that reader and writer cannot be wrong in the same way unseen.
  * What it builds keeps its frames' bytes, for fake_source.h to serve.
  *
  *	struct catalog_builder *b = builder_new("");
@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "cache/catalog.h"
+#include "cache/catalog/catalog.h"
 
 #define BUILDER_TOP	  0
 #define BUILDER_MTIME_SEC INT64_C(1700000000)

@@ -20,9 +20,9 @@
 
 #include <cmocka.h>
 
-#include "sync/master/check.h"
-#include "sync/master/depot.h"
-#include "sync/master/publish.h"
+#include "sync/master/check/check.h"
+#include "sync/master/depot/depot.h"
+#include "sync/master/publish/publish.h"
 
 #include <stdbool.h>
 

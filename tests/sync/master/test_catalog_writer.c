@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the writer writes, the reader reads: through walk, packages and both. */
-#include "sync/master/catalog_writer.h"
-#include "sync/master/links.h"
-#include "sync/master/tree_walk.h"
+#include "sync/master/catalog/catalog_writer.h"
+#include "sync/master/walk/links.h"
+#include "sync/master/walk/tree_walk.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/memory.h"
-#include "cache/catalog.h"
+#include "cache/catalog/catalog.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/check.h"
+#include "sync/master/check/check.h"
 #include "sync/master/commands.h"
 #include "tests/sync/master/support.h"
 

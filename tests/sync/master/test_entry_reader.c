@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/entry_reader.h"
-#include "sync/master/links.h"
-#include "sync/master/tree_walk.h"
+#include "sync/master/ingest/entry_reader.h"
+#include "sync/master/walk/links.h"
+#include "sync/master/walk/tree_walk.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/clock.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/pack_writer.h"
+#include "sync/master/ingest/pack_writer.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/io.h"

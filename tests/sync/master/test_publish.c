@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/commands.h"
-#include "sync/master/publish.h"
+#include "sync/master/publish/publish.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/cli.h"
 #include "cache/base/clock.h"
 #include "cache/base/file_lock.h"
 #include "cache/base/io.h"
-#include "cache/catalog.h"
+#include "cache/catalog/catalog.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Records that were lost, damaged or never ours, and what may not become one. */
 #include "sync/master/commands.h"
-#include "sync/master/publish.h"
+#include "sync/master/publish/publish.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/cli.h"

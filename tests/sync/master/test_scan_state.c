@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/scan_state.h"
+#include "sync/master/walk/scan_state.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/clock.h"
 #include "cache/base/io.h"
-#include "sync/master/tree.h"
+#include "sync/master/walk/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/tree_walk.h"
+#include "sync/master/walk/tree_walk.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/buffer.h"

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/catalog/catalog_store.h"
+
+#include "cache/base/io.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#define CATALOG_DIR	  "catalog"
+#define TMP_PREFIX	  "tmp-"
+#define CATALOG_PATH_SIZE (DIGEST_HEX_SIZE + 3)
+
+struct catalog_store {
+	int dirfd;
+	unsigned int session;
+	atomic_uint landing_number;
+};
+
+/* What a landing that was killed left behind. */
+static void sweep(const struct catalog_store *store)
+{
+	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		cleanup_close(&fd);
+		return;
+	}
+	for (const struct dirent *d; (d = readdir(dir));)
+		if (strncmp(d->d_name, TMP_PREFIX, strlen(TMP_PREFIX)) == 0)
+			(void)unlinkat(store->dirfd, d->d_name, 0);
+	closedir(dir);
+}
+
+int catalog_store_open(int cache_dirfd, struct catalog_store **out)
+{
+	if (mkdirat(cache_dirfd, CATALOG_DIR, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	AUTO_FREE struct catalog_store *store = mem_calloc(1, sizeof(*store));
+
+	if (!store)
+		return -ENOMEM;
+	if (getrandom(&store->session, sizeof(store->session), 0) < 0)
+		return -errno;
+	store->dirfd =
+		openat(cache_dirfd, CATALOG_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->dirfd < 0)
+		return -errno;
+	sweep(store);
+	*out = TAKE_PTR(store);
+	return 0;
+}
+
+void catalog_store_free(struct catalog_store *store)
+{
+	if (!store)
+		return;
+	close(store->dirfd);
+	free(store);
+}
+
+static void path_of(const struct digest *digest, char out[CATALOG_PATH_SIZE])
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	digest_to_hex(digest, hex);
+	(void)snprintf(out, CATALOG_PATH_SIZE, "%.2s/%s", hex, hex);
+}
+
+int catalog_store_get(
+	struct catalog_store *store, const struct catalog_ref *ref, struct catalog **out)
+{
+	char path[CATALOG_PATH_SIZE];
+	struct catalog *c;
+	struct digest found;
+
+	path_of(&ref->digest, path);
+	AUTO_CLOSE int fd = openat(store->dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -errno;
+	int r = catalog_open_fd(fd, &c, NULL);
+
+	if (r == 0) {
+		r = digest_of(c->header, c->map_bytes, &found);
+		if (r == 0 && !digest_equal(&found, &ref->digest))
+			r = -EBADMSG;
+		if (r < 0)
+			catalog_close(c);
+	}
+	if (r == -EBADMSG) {
+		log_warn("catalog %s in the cache is damaged: removed, it will be "
+			 "fetched again",
+			path);
+		(void)unlinkat(store->dirfd, path, 0);
+		return -ENOENT;
+	}
+	if (r == 0)
+		*out = c;
+	return r;
+}
+
+bool catalog_store_has(struct catalog_store *store, const struct digest *digest)
+{
+	char path[CATALOG_PATH_SIZE];
+
+	path_of(digest, path);
+	return faccessat(store->dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Writes the file under a temporary name and leaves it open in *out_fd. */
+static int write_file(struct catalog_store *store, const struct catalog_ref *ref,
+	const uint8_t *data, int *out_fd)
+{
+	char path[CATALOG_PATH_SIZE];
+	char tmp[40];
+
+	path_of(&ref->digest, path);
+	(void)snprintf(tmp, sizeof(tmp), TMP_PREFIX "%u-%u", store->session,
+		atomic_fetch_add(&store->landing_number, 1));
+	AUTO_CLOSE int fd =
+		openat(store->dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	path[2] = '\0';
+	int r = mkdirat(store->dirfd, path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+
+	path[2] = '/';
+	if (r == 0)
+		r = io_write(fd, data, (size_t)ref->raw_bytes);
+	if (r == 0 && renameat(store->dirfd, tmp, store->dirfd, path) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)unlinkat(store->dirfd, tmp, 0);
+		return r;
+	}
+	*out_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int keep_in_memory(const struct catalog_ref *ref, const uint8_t *data,
+	struct catalog **out, const char **out_reason)
+{
+	AUTO_FREE void *copy = mem_dup(data, (size_t)ref->raw_bytes);
+
+	if (!copy)
+		return -ENOMEM;
+	int r = catalog_open_memory(copy, (size_t)ref->raw_bytes, out, out_reason);
+
+	if (r == 0)
+		(void)TAKE_PTR(copy);
+	return r;
+}
+
+static void forget(const struct catalog_store *store, const struct catalog_ref *ref)
+{
+	char path[CATALOG_PATH_SIZE];
+
+	path_of(&ref->digest, path);
+	(void)unlinkat(store->dirfd, path, 0);
+}
+
+int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
+	const uint8_t *data, struct catalog **out)
+{
+	const char *reason = "";
+	AUTO_CLOSE int fd = -1;
+	int r = write_file(store, ref, data, &fd);
+
+	if (r < 0) {
+		log_warn("a catalog cannot be kept in the cache: %s; it stays in memory",
+			log_strerror(r));
+		r = keep_in_memory(ref, data, out, &reason);
+	} else {
+		r = catalog_open_fd(fd, out, &reason);
+	}
+	if (r == -EBADMSG) {
+		char hex[DIGEST_HEX_SIZE];
+
+		digest_to_hex(&ref->digest, hex);
+		forget(store, ref);
+		/* the bytes are what was signed for: no source is to blame */
+		return log_error_errno(-EUCLEAN,
+			"catalog %s is signed for but not sound (%s): the publisher's "
+			"program must be mended",
+			hex, reason);
+	}
+	return r;
+}

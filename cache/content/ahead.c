@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/content/ahead.h"
+
+/* The first miss takes this many frames more: with incompressible data it stays below what a
+ * cold mount may transfer for its first file (docs/decisions). */
+#define WINDOW_MIN 2
+
+/* Each window is so much larger than the one before, and is asked for when an eighth of that one
+ * is read: on a long line the ramp costs more than what a seek throws away (docs/performance.md). */
+#define WINDOW_GROWTH 4
+#define WINDOW_READ   8
+
+/* 32 MiB decoded: more than 1 Gbit/s times 150 ms, compressed. */
+#define WINDOW_MAX 128
+
+/* A touch this far behind the newest still belongs to the stream: parallel readers of
+ * neighbouring files overtake each other. */
+#define BEHIND_MAX 64
+
+void ahead_init(struct ahead_table *table)
+{
+	mutex_init(&table->lock);
+}
+
+void ahead_release(struct ahead_table *table)
+{
+	mutex_release(&table->lock);
+}
+
+static struct ahead_stream *find_stream(struct ahead_table *table,
+	const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
+{
+	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
+		struct ahead_stream *s = &table->streams[i];
+
+		if (s->catalog == catalog && frame + BEHIND_MAX >= s->position &&
+			frame <= s->end)
+			return s;
+	}
+	return NULL;
+}
+
+static struct ahead_stream *begin_stream(struct ahead_table *table,
+	const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
+{
+	struct ahead_stream *oldest = &table->streams[0];
+
+	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
+		struct ahead_stream *s = &table->streams[i];
+
+		if (!s->catalog) {
+			oldest = s;
+			atomic_fetch_add(&table->active, 1);
+			break;
+		}
+		if (s->last_use < oldest->last_use)
+			oldest = s;
+	}
+	*oldest = (struct ahead_stream){.catalog = catalog,
+		.position = frame,
+		.end = frame + 1,
+		.marker = frame,
+		.window = 0};
+	return oldest;
+}
+
+static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
+{
+	uint32_t frames = s->catalog->frame_count;
+	struct ahead_range range = {.first = s->end};
+
+	s->window = s->window ? s->window * WINDOW_GROWTH : WINDOW_MIN;
+	if (s->window > WINDOW_MAX)
+		s->window = WINDOW_MAX;
+	uint64_t end = (uint64_t)frame + 1 + s->window;
+
+	if (end > frames)
+		end = frames;
+	if (end > s->end) {
+		range.count = (uint32_t)end - s->end;
+		s->end = (uint32_t)end;
+	}
+	s->marker = frame + 1 + (s->end - frame) / WINDOW_READ;
+	return range;
+}
+
+struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
+	uint32_t frame, bool is_miss)
+{
+	struct ahead_range range = {0};
+
+	if (!is_miss && atomic_load_explicit(&table->active, memory_order_relaxed) == 0)
+		return range;
+	mutex_lock(&table->lock);
+	struct ahead_stream *s = find_stream(table, catalog, frame);
+
+	if (!s && is_miss)
+		s = begin_stream(table, catalog, frame);
+	if (s) {
+		s->last_use = ++table->uses;
+		if (frame > s->position)
+			s->position = frame;
+		if (frame >= s->marker)
+			range = advance(s, frame);
+		if (s->end == catalog->frame_count && s->position + 1 >= s->end) {
+			s->catalog = NULL; /* it has seen the end */
+			atomic_fetch_sub(&table->active, 1);
+		}
+	}
+	mutex_unlock(&table->lock);
+	return range;
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/content/content.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/io.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "cache/content/content_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define PARTIAL_DIR "partial"
+
+/* A read covers few pieces: a request of the kernel is at most 1 MiB, a piece seldom below
+ * 16 KiB. More are asked for in several rounds. */
+#define PIECES_PER_READ 128
+
+/* A partial is written in place, and after a crash its times and its record may be older or newer
+ * than its bytes: it goes, and is fetched again. */
+static int remove_partials(struct content_store *store)
+{
+	int fd = openat(store->partial_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int r = 0;
+
+	if (!dir) {
+		r = -errno;
+		cleanup_close(&fd);
+		return r;
+	}
+	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
+		if (d->d_name[0] != '.' &&
+			unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
+			r = -errno;
+	closedir(dir);
+	return r;
+}
+
+int content_store_new(const struct content_config *config, struct content_store **out)
+{
+	AUTO_FREE struct content_store *store = mem_calloc(1, sizeof(*store));
+
+	if (!store)
+		return -ENOMEM;
+	if (mkdirat(config->cache_dirfd, PARTIAL_DIR, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	store->partial_dirfd = openat(
+		config->cache_dirfd, PARTIAL_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->partial_dirfd < 0)
+		return -errno;
+	store->config = *config;
+	int r = checkpoint_is_after_crash(config->checkpoint) ? remove_partials(store)
+							      : 0;
+
+	if (r < 0) {
+		close(store->partial_dirfd);
+		return r;
+	}
+	mutex_init(&store->lock);
+	flight_table_init(&store->flights);
+	ahead_init(&store->ahead);
+	*out = TAKE_PTR(store);
+	return 0;
+}
+
+static struct content_file *find_locked(
+	struct content_store *store, const struct digest *digest) REQUIRES(store->lock)
+{
+	struct content_file *file = store->buckets[digest_key(digest) % CONTENT_BUCKETS];
+
+	while (file && !digest_equal(&file->content->digest, digest))
+		file = file->next;
+	if (file)
+		file->refs++;
+	return file;
+}
+
+struct content_file *content_find(
+	struct content_store *store, const struct digest *digest)
+{
+	mutex_lock(&store->lock);
+	struct content_file *file = find_locked(store, digest);
+
+	mutex_unlock(&store->lock);
+	return file;
+}
+
+void content_ref(struct content_file *file)
+{
+	mutex_lock(&file->store->lock);
+	file->refs++;
+	mutex_unlock(&file->store->lock);
+}
+
+static void file_free(struct content_file *file)
+{
+	int fd = atomic_load(&file->object_fd);
+
+	if (fd >= 0)
+		close(fd);
+	/* the last reference is gone: nobody else can hold the lock */
+	mutex_lock(&file->lock);
+	partial_free(file->partial);
+	for (struct loose_piece *l = file->loose, *next; l; l = next) {
+		next = l->next;
+		free(l);
+	}
+	mutex_unlock(&file->lock);
+	mutex_release(&file->lock);
+	free(file);
+}
+
+void content_store_free(struct content_store *store)
+{
+	if (!store)
+		return;
+	mutex_lock(&store->lock);
+	for (size_t i = 0; i < CONTENT_BUCKETS; i++) {
+		while (store->buckets[i]) {
+			struct content_file *file = store->buckets[i];
+
+			store->buckets[i] = file->next;
+			file_free(file);
+		}
+	}
+	mutex_unlock(&store->lock);
+	close(store->partial_dirfd);
+	flight_table_release(&store->flights);
+	ahead_release(&store->ahead);
+	mutex_release(&store->lock);
+	free(store);
+}
+
+static struct content_file *file_new(struct content_store *store,
+	const struct catalog *catalog, const struct catalog_content *content)
+{
+	struct content_file *file = mem_calloc(1, sizeof(*file));
+
+	if (!file)
+		return NULL;
+	mutex_init(&file->lock);
+	file->store = store;
+	file->refs = 1;
+	file->catalog = catalog;
+	file->content = content;
+	file->object_fd = -1;
+	return file;
+}
+
+/* Finds what is on disk of a content. Under the record's lock, so that there is one opener of
+ * its partial file. */
+static int attach(struct content_file *file)
+{
+	struct content_store *store = file->store;
+	int r = 0;
+
+	mutex_lock(&file->lock);
+	if (atomic_load(&file->object_fd) < 0 && !file->partial) {
+		int fd = object_store_get(store->config.objects, &file->content->digest,
+			file->content->size);
+
+		if (fd >= 0)
+			atomic_store(&file->object_fd, fd);
+		else if (fd == -ENOENT)
+			r = partial_open(store->partial_dirfd, store->config.checkpoint,
+				file->catalog, file->content, PARTIAL_RESUME,
+				&file->partial);
+		else
+			r = fd;
+	}
+	mutex_unlock(&file->lock);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Tells the read-ahead where a reader is, and asks for what it wants. */
+static void touch_frame(struct content_store *store, const struct catalog *c,
+	const struct catalog_content *content, uint32_t piece, bool is_miss)
+{
+	uint32_t frame = c->chunks[c->pieces[content->first_piece + piece].chunk].frame;
+	struct ahead_range range = ahead_touch(&store->ahead, c, frame, is_miss);
+
+	if (range.count)
+		flight_request_ahead(store, c, range.first, range.count);
+}
+
+int content_open_record(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, struct content_file **out)
+{
+	struct content_file *file = content_find(store, &content->digest);
+
+	if (!file) {
+		struct content_file *fresh = file_new(store, catalog, content);
+
+		if (!fresh)
+			return -ENOMEM;
+		mutex_lock(&store->lock);
+		file = find_locked(store, &content->digest);
+		if (!file) {
+			struct content_file **bucket =
+				&store->buckets[digest_key(&content->digest) %
+						CONTENT_BUCKETS];
+
+			fresh->next = *bucket;
+			*bucket = fresh;
+		}
+		mutex_unlock(&store->lock);
+		if (file)
+			file_free(fresh);
+		else
+			file = fresh;
+	}
+	int r = attach(file);
+
+	if (r < 0) {
+		content_close(file);
+		return r;
+	}
+	*out = file;
+	return 0;
+}
+
+int content_open(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, struct content_file **out)
+{
+	int r = content_open_record(store, catalog, content, out);
+
+	if (r == 0 && content->piece_count && store->config.source)
+		touch_frame(store, catalog, content, 0, false);
+	return r;
+}
+
+void content_close(struct content_file *file)
+{
+	struct content_store *store = file->store;
+	bool is_last;
+
+	mutex_lock(&store->lock);
+	is_last = --file->refs == 0;
+	if (is_last) {
+		struct content_file **at =
+			&store->buckets[digest_key(&file->content->digest) %
+					CONTENT_BUCKETS];
+
+		while (*at != file)
+			at = &(*at)->next;
+		*at = file->next;
+	}
+	mutex_unlock(&store->lock);
+	if (is_last)
+		file_free(file);
+}
+
+void content_span_release(struct content_span *span)
+{
+	free(span->memory);
+	span->memory = NULL;
+}
+
+static const struct loose_piece *find_loose(
+	const struct content_file *file, uint32_t piece) REQUIRES(file->lock)
+{
+	const struct loose_piece *l = file->loose;
+
+	while (l && l->piece != piece)
+		l = l->next;
+	return l;
+}
+
+/* Lists up to PIECES_PER_READ pieces of [first, end) that are not here. */
+static uint32_t list_missing(struct content_file *file, uint32_t first, uint32_t end,
+	uint32_t *out_list, bool *out_is_loose) REQUIRES(file->lock)
+{
+	uint32_t missing = 0;
+
+	*out_is_loose = false;
+	for (uint32_t i = first; i < end && missing < PIECES_PER_READ; i++) {
+		if (file->partial && partial_has(file->partial, i))
+			continue;
+		if (find_loose(file, i))
+			*out_is_loose = true;
+		else
+			out_list[missing++] = i;
+	}
+	return missing;
+}
+
+/* Puts a range together in memory: holes, what is on disk, what only memory holds. */
+static ssize_t assemble(struct content_file *file, uint64_t offset, size_t len,
+	struct content_span *out) REQUIRES(file->lock)
+{
+	AUTO_FREE uint8_t *memory = mem_calloc(len, 1);
+
+	if (!memory)
+		return -ENOMEM;
+	if (file->partial) {
+		ssize_t n =
+			io_pread(partial_fd(file->partial), memory, len, (off_t)offset);
+
+		if (n < 0)
+			return n;
+	}
+	for (const struct loose_piece *l = file->loose; l; l = l->next) {
+		uint64_t at = file->catalog->pieces[file->content->first_piece + l->piece]
+				      .position;
+		uint64_t from = at > offset ? at : offset;
+		uint64_t to =
+			at + l->length < offset + len ? at + l->length : offset + len;
+
+		if (from < to)
+			memcpy(memory + (from - offset), l->data + (from - at),
+				to - from);
+	}
+	out->fd = -1;
+	out->memory = TAKE_PTR(memory);
+	return (ssize_t)len;
+}
+
+static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_t len,
+	struct content_span *out, struct waiter *w, uint32_t *missing,
+	uint32_t *missing_count, uint32_t *last) REQUIRES(file->lock)
+{
+	uint32_t base = file->content->first_piece;
+	uint32_t first;
+	uint32_t end;
+	bool is_loose;
+
+	catalog_pieces_in(file->catalog, file->content, offset, len, &first, &end);
+	*missing_count = list_missing(file, first - base, end - base, missing, &is_loose);
+	*last = end > first ? end - base - 1 : UINT32_MAX;
+	if (*missing_count == 0) {
+		if (is_loose || !file->partial)
+			return assemble(file, offset, len, out);
+		out->fd = partial_fd(file->partial);
+		out->offset = (off_t)offset;
+		return (ssize_t)len;
+	}
+	if (!file->store->config.source)
+		return -EHOSTUNREACH;
+	if (!w)
+		return -EAGAIN;
+	/* a neighbour's frame may have brought it since it was opened (who waits already is
+	 * woken by that frame, so it is left to finish) */
+	if (!file->waiters && content_is_single(file->catalog, file->content)) {
+		int fd = object_store_get(file->store->config.objects,
+			&file->content->digest, file->content->size);
+
+		if (fd >= 0) {
+			atomic_store(&file->object_fd, fd);
+			out->fd = fd;
+			out->offset = (off_t)offset;
+			return (ssize_t)len;
+		}
+	}
+	w->first = first - base;
+	w->end = missing[*missing_count - 1] + 1;
+	w->missing = *missing_count;
+	w->next = file->waiters;
+	file->waiters = w;
+	return -EINPROGRESS;
+}
+
+ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
+	struct content_span *out, struct waiter *w)
+{
+	uint32_t missing[PIECES_PER_READ];
+	uint32_t count = 0;
+	uint32_t last = UINT32_MAX;
+	ssize_t n;
+
+	*out = (struct content_span){.fd = -1};
+	if (offset >= file->content->size)
+		return 0;
+	if (len > file->content->size - offset)
+		len = (size_t)(file->content->size - offset);
+	int fd = atomic_load(&file->object_fd);
+
+	if (fd >= 0) {
+		out->fd = fd;
+		out->offset = (off_t)offset;
+		return (ssize_t)len;
+	}
+	/* once the waiter is queued it may be woken, answered and the file closed at any time */
+	content_ref(file);
+	mutex_lock(&file->lock);
+	fd = atomic_load(&file->object_fd);
+	if (fd >= 0) {
+		out->fd = fd;
+		out->offset = (off_t)offset;
+		n = (ssize_t)len;
+	} else {
+		n = read_incomplete(file, offset, len, out, w, missing, &count, &last);
+	}
+	mutex_unlock(&file->lock);
+	if (n == -EINPROGRESS)
+		flight_request(file, missing, count);
+	if (last != UINT32_MAX && n != -EAGAIN && file->store->config.source)
+		touch_frame(file->store, file->catalog, file->content, last,
+			n == -EINPROGRESS);
+	content_close(file);
+	return n;
+}
+
+/* Bytes of the pieces that a partial holds. */
+static uint64_t landed_bytes(const struct catalog *c,
+	const struct catalog_content *content, const struct partial *p)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < content->piece_count; i++)
+		if (partial_has(p, i))
+			bytes += c->chunks[c->pieces[content->first_piece + i].chunk]
+					 .length;
+	return bytes;
+}
+
+void content_state(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, struct content_info *out)
+{
+	*out = (struct content_info){.state = CONTENT_CACHED};
+	/* an empty file, or one single hole: nothing to fetch */
+	if (!content || content->piece_count == 0)
+		return;
+	out->chunks = content->piece_count;
+	if (object_store_has(store->config.objects, &content->digest, content->size,
+		    &out->landed_ns)) {
+		out->chunks_cached = content->piece_count;
+		out->cached_bytes = content->data_bytes;
+		return;
+	}
+	out->state = CONTENT_REMOTE;
+	struct partial *p;
+
+	if (partial_open(store->partial_dirfd, store->config.checkpoint, catalog, content,
+		    PARTIAL_PROBE, &p) < 0)
+		return;
+	out->chunks_cached = partial_count(p);
+	out->cached_bytes = landed_bytes(catalog, content, p);
+	if (out->chunks_cached)
+		out->state = CONTENT_PARTIAL;
+	partial_free(p);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The only read path: a content's bytes from its object, else from its partial file, else from
+ * the source. One record per open content, however many opens and catalogs share it, so that
+ * many readers cause one download.
+ *
+ *	r = content_open(store, catalog, content, &file);
+ *	n = content_read(file, offset, len, &span, &waiter);
+ *		n >= 0: the bytes are at span.fd/span.offset, or in span.memory
+ *		-EINPROGRESS: waiter.wake() will say when to ask again
+ *	content_span_release(&span);
+ *	content_close(file);
+ *
+ * Any thread. None of this waits for the network. Two things may take long: the first open of a
+ * large object that a crash left in doubt, which is hashed then, and content_state() for many
+ * files. Catalogs given here must outlive the store.
+ */
+#pragma once
+
+#include "cache/catalog/catalog.h"
+#include "cache/objects/object_store.h"
+#include "cache/source.h"
+#include "cache/waiter.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct content_store;
+struct content_file;
+
+struct content_config {
+	int cache_dirfd;
+	struct checkpoint *checkpoint;
+	struct object_store *objects;
+	struct source *source;	   /* NULL: nothing can be fetched */
+	int64_t fetch_deadline_ns; /* how long after a miss the fetch may be retried */
+};
+
+int content_store_new(
+	const struct content_config *config, struct content_store **out) WARN_UNUSED;
+
+/* Only after the source has finished all requests. Files still open are closed. */
+void content_store_free(struct content_store *store);
+
+/* Opens a content of `catalog`. Returns 0 or -errno. */
+int content_open(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
+void content_close(struct content_file *file);
+
+struct content_span {
+	int fd; /* borrowed while the file is open; -1: use memory */
+	off_t offset;
+	uint8_t *memory; /* owned by the span */
+};
+
+/* Makes up to `len` bytes from `offset` readable. Returns their number (0 at the end),
+ * -EINPROGRESS when `w` was queued, -EAGAIN when it would have been but is NULL (nothing is
+ * asked for then), or -errno. */
+ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
+	struct content_span *out, struct waiter *w) WARN_UNUSED;
+void content_span_release(struct content_span *span);
+
+enum content_state { CONTENT_REMOTE, CONTENT_PARTIAL, CONTENT_CACHED };
+
+struct content_info {
+	enum content_state state;
+	uint64_t cached_bytes;
+	uint32_t chunks_cached;
+	uint32_t chunks;
+	int64_t landed_ns; /* real time; 0 unless CONTENT_CACHED */
+};
+
+/* What of a content is on this machine's disk. NULL content: an empty file. */
+void content_state(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, struct content_info *out);

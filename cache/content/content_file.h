@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The record of one open content, shared by cache/content/content.c (which opens and reads it) and
+ * cache/content/flight.c (which lands what arrives). Not for others.
+ *
+ * Locks: content_store.lock guards the table and the reference counts; content_file.lock
+ * guards the file's own state. The store's lock is never taken while a file's is held.
+ */
+#pragma once
+
+#include "cache/base/mutex.h"
+#include "cache/content/ahead.h"
+#include "cache/content/content.h"
+#include "cache/content/flight.h"
+#include "cache/content/partial.h"
+
+#include <stdatomic.h>
+
+#define CONTENT_BUCKETS 4096
+
+/* A verified piece that could not be written to disk, kept while the file is open. */
+struct loose_piece {
+	struct loose_piece *next;
+	uint32_t piece;
+	uint32_t length;
+	uint8_t data[];
+};
+
+struct content_file {
+	struct content_file *next; /* in its bucket; content_store.lock */
+	struct content_store *store;
+	unsigned int refs; /* content_store.lock */
+	const struct catalog *catalog;
+	const struct catalog_content *content;
+	atomic_int object_fd; /* >= 0: complete */
+
+	struct mutex lock;
+	struct partial *partial;   /* lock */
+	struct loose_piece *loose; /* lock */
+	struct waiter *waiters;	   /* lock */
+};
+
+struct content_store {
+	struct content_config config;
+	int partial_dirfd;
+	struct flight_table flights;
+	struct ahead_table ahead;
+	_Atomic int64_t warned_ns; /* when landing last failed loudly */
+
+	struct mutex lock;
+	struct content_file *buckets[CONTENT_BUCKETS]; /* lock */
+};
+
+/* The record of this digest with one more reference, NULL if it is not open. */
+struct content_file *content_find(
+	struct content_store *store, const struct digest *digest);
+
+void content_ref(struct content_file *file);
+
+/* As content_open(), for one who reads nothing: the read-ahead hears nothing of it. */
+int content_open_record(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
+
+/* Whether the content is one chunk from its first to its last byte. */
+bool content_is_single(const struct catalog *c, const struct catalog_content *content);
+
+/* Whether a piece of this content (if it is open) is on disk already. */
+bool content_has_piece(struct content_store *store, const struct catalog *c,
+	const struct catalog_content *content, uint32_t piece);
+
+/* Lands a verified piece (counted from the content's first) and wakes who waited for it. A
+ * disk that cannot take it costs the cache, not the reader. */
+void content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data);
+
+/* Wakes those who wait for a piece that will not come. */
+void content_file_fail(struct content_file *file, uint32_t piece, int error);
+
+/* Says once a minute that nothing can be cached. */
+void content_warn_not_cached(struct content_store *store, int error);

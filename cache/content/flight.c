@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A flight is one frame on its way and the list of those who wait for a piece in it. It stands
+ * in the table from the moment it is asked for until its frame has landed for everybody on the
+ * list, so that a later miss joins instead of asking again. A batch is one request to the
+ * source: flights whose frames follow each other in one pack.
+ */
+#include "cache/content/flight.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "cache/content/content_file.h"
+
+#include <errno.h>
+
+#define FRAMES_PER_BATCH 128
+
+struct interest {
+	struct content_file *file; /* a reference */
+	uint32_t piece;
+};
+
+struct flight {
+	struct flight *next; /* in its bucket */
+	const struct catalog *catalog;
+	uint32_t frame;
+	struct batch *batch; /* there as long as the flight is in the table */
+	bool is_in_table;
+	struct interest *interests;
+	size_t interest_count;
+	size_t interest_capacity;
+};
+
+struct batch {
+	struct frame_request rq; /* first: the source gives it back */
+	struct content_store *store;
+	struct batch *next;
+	size_t flight_count;
+	struct flight *flights[FRAMES_PER_BATCH];
+};
+
+void flight_table_init(struct flight_table *table)
+{
+	mutex_init(&table->lock);
+}
+
+void flight_table_release(struct flight_table *table)
+{
+	mutex_release(&table->lock);
+}
+
+static struct flight **bucket_of(struct flight_table *table, const struct catalog *c,
+	uint32_t frame) REQUIRES(table->lock)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+	uint64_t key = digest_key(&c->packs[f->pack].digest) + f->offset;
+
+	return &table->buckets[hash64(&key, sizeof(key), 0) % FLIGHT_BUCKETS];
+}
+
+/* By catalog and index, not by pack and offset: who waits indexes this catalog's pieces. */
+static struct flight *find_flight(struct flight_table *table, const struct catalog *c,
+	uint32_t frame) REQUIRES(table->lock)
+{
+	struct flight *f = *bucket_of(table, c, frame);
+
+	while (f && (f->catalog != c || f->frame != frame))
+		f = f->next;
+	return f;
+}
+
+static void remove_flight(struct flight_table *table, struct flight *f)
+	REQUIRES(table->lock)
+{
+	struct flight **at = bucket_of(table, f->catalog, f->frame);
+
+	while (*at != f)
+		at = &(*at)->next;
+	*at = f->next;
+	f->is_in_table = false;
+}
+
+/* Who waits for this flight now; the list is the caller's. With `is_last` an empty one ends
+ * the flight. */
+static size_t take_interests(
+	struct flight_table *table, struct flight *f, bool is_last, struct interest **out)
+{
+	mutex_lock(&table->lock);
+	size_t count = f->interest_count;
+
+	*out = f->interests;
+	f->interests = NULL;
+	f->interest_count = 0;
+	f->interest_capacity = 0;
+	if (count == 0 && is_last && f->is_in_table)
+		remove_flight(table, f);
+	mutex_unlock(&table->lock);
+	return count;
+}
+
+static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_t *data)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+
+	for (uint32_t i = 0; i < f->chunk_count; i++) {
+		const struct catalog_chunk *k = &c->chunks[f->first_chunk + i];
+		struct digest found;
+
+		if (digest_of(data + k->offset, k->length, &found) < 0 ||
+			!digest_equal(&found, &k->digest))
+			return false;
+	}
+	return true;
+}
+
+/* What else the frame holds: pieces of other files, and small files whole. */
+static void land_neighbours(struct content_store *store, const struct catalog *c,
+	uint32_t frame, const uint8_t *data)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+
+	for (uint32_t i = 0; i < f->chunk_count; i++) {
+		const struct catalog_chunk *k = &c->chunks[f->first_chunk + i];
+		const struct catalog_content *content = &c->contents[k->content];
+		struct content_file *file = content_find(store, &content->digest);
+
+		if (!file && content_is_single(c, content)) {
+			int r = object_store_put(store->config.objects, &content->digest,
+				data + k->offset, k->length);
+			if (r < 0)
+				content_warn_not_cached(store, r);
+			continue;
+		}
+		if (!file && content_open_record(store, c, content, &file) < 0)
+			continue;
+		/* an open record may have been cut differently by another catalog */
+		if (file->catalog == c && file->content == content)
+			content_file_land(
+				file, k->piece - content->first_piece, data + k->offset);
+		content_close(file);
+	}
+}
+
+/* Lands the frame for all who wait for a piece in it; false when there was nobody. */
+static bool land_interests(
+	struct content_store *store, struct flight *f, bool is_last, const uint8_t *data)
+{
+	struct interest *list;
+	size_t count = take_interests(&store->flights, f, is_last, &list);
+
+	for (size_t i = 0; i < count; i++) {
+		struct content_file *file = list[i].file;
+		const struct catalog_piece *p =
+			&file->catalog
+				 ->pieces[file->content->first_piece + list[i].piece];
+
+		content_file_land(file, list[i].piece,
+			data + file->catalog->chunks[p->chunk].offset);
+		content_close(file);
+	}
+	free(list);
+	return count > 0;
+}
+
+static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *data)
+{
+	struct batch *batch = (struct batch *)rq;
+	struct flight *f = batch->flights[index];
+
+	if (!is_frame_sound(f->catalog, f->frame, data))
+		return -EBADMSG;
+	/* first who waits; the flight stays in the table while the neighbours land, so that
+	 * a reader of one of them joins it instead of asking again */
+	(void)land_interests(batch->store, f, false, data);
+	land_neighbours(batch->store, f->catalog, f->frame, data);
+	while (land_interests(batch->store, f, true, data))
+		continue;
+	return 0;
+}
+
+/* Takes the flight out of the table and with it all who wait: a later miss starts afresh. */
+static size_t end_flight(
+	struct flight_table *table, struct flight *f, struct interest **out)
+{
+	mutex_lock(&table->lock);
+	size_t count = f->interest_count;
+
+	*out = f->interests;
+	f->interests = NULL;
+	f->interest_count = 0;
+	if (f->is_in_table)
+		remove_flight(table, f);
+	mutex_unlock(&table->lock);
+	return count;
+}
+
+static void batch_done(struct frame_request *rq, int error)
+{
+	struct batch *batch = (struct batch *)rq;
+
+	for (size_t i = 0; i < batch->flight_count; i++) {
+		struct interest *list;
+		size_t count =
+			end_flight(&batch->store->flights, batch->flights[i], &list);
+
+		for (size_t j = 0; j < count; j++) {
+			content_file_fail(
+				list[j].file, list[j].piece, error ? error : -EIO);
+			content_close(list[j].file);
+		}
+		free(list);
+		free(batch->flights[i]);
+	}
+	free(batch);
+}
+
+/* Whether `frame` can ride in `batch`: the next one of the same pack. */
+static bool extends(const struct batch *batch, const struct catalog *c, uint32_t frame)
+{
+	if (!batch || batch->flight_count == 0 || batch->flight_count == FRAMES_PER_BATCH)
+		return false;
+	const struct flight *last = batch->flights[batch->flight_count - 1];
+	const struct catalog_frame *a = &c->frames[last->frame];
+	const struct catalog_frame *b = &c->frames[frame];
+
+	return frame == last->frame + 1 && a->pack == b->pack &&
+	       a->offset + a->stored_bytes == b->offset;
+}
+
+static struct batch *batch_new(struct content_store *store, const struct catalog *c,
+	uint32_t frame, enum fetch_class class)
+{
+	struct batch *batch = mem_calloc(1, sizeof(*batch));
+
+	if (!batch)
+		return NULL;
+	const struct catalog_pack *pack = &c->packs[c->frames[frame].pack];
+
+	batch->store = store;
+	batch->rq = (struct frame_request){
+		.pack = pack->digest,
+		.pack_bytes = pack->bytes,
+		.frames = &c->frames[frame],
+		.class = class,
+		.deadline_ns = clock_mono_ns() + store->config.fetch_deadline_ns,
+		.deliver = deliver_frame,
+		.done = batch_done,
+	};
+	return batch;
+}
+
+/* Starts a flight in the newest batch, or in a new one that it begins. */
+static int start_flight(struct content_store *store, const struct catalog *c,
+	uint32_t frame, enum fetch_class class, struct batch **batches,
+	struct flight **out) REQUIRES(store->flights.lock)
+{
+	if (!extends(*batches, c, frame)) {
+		struct batch *batch = batch_new(store, c, frame, class);
+
+		if (!batch)
+			return -ENOMEM;
+		batch->next = *batches;
+		*batches = batch;
+	}
+	struct flight *f = mem_calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->catalog = c;
+	f->frame = frame;
+	f->is_in_table = true;
+	struct flight **bucket = bucket_of(&store->flights, c, frame);
+
+	f->next = *bucket;
+	*bucket = f;
+	struct batch *batch = *batches;
+
+	f->batch = batch;
+	batch->flights[batch->flight_count++] = f;
+	batch->rq.frame_count = batch->flight_count;
+	*out = f;
+	return 0;
+}
+
+/* Puts one piece on the list of its frame's flight, starting the flight if there is none. One
+ * that nobody waited for until now is to hurry. */
+static int join_flight(struct content_store *store, struct content_file *file,
+	uint32_t piece, struct batch **batches, bool *out_hurry)
+	REQUIRES(store->flights.lock)
+{
+	const struct catalog *c = file->catalog;
+	uint32_t frame =
+		c->chunks[c->pieces[file->content->first_piece + piece].chunk].frame;
+	struct flight *f = find_flight(&store->flights, c, frame);
+	int r = 0;
+
+	if (!f)
+		r = start_flight(store, c, frame, FETCH_DEMAND, batches, &f);
+	else if (f->batch->rq.class != FETCH_DEMAND &&
+		 !atomic_exchange(&f->batch->rq.is_awaited, true))
+		*out_hurry = true;
+	if (r == 0)
+		r = mem_grow((void **)&f->interests, &f->interest_capacity,
+			f->interest_count, sizeof(*f->interests));
+	if (r < 0)
+		return r;
+	f->interests[f->interest_count++] =
+		(struct interest){.file = file, .piece = piece};
+	return 0;
+}
+
+static void send_batches(struct content_store *store, struct batch *batches)
+{
+	while (batches) {
+		struct batch *next = batches->next;
+
+		if (batches->flight_count)
+			source_fetch_frames(store->config.source, &batches->rq);
+		else
+			free(batches);
+		batches = next;
+	}
+}
+
+void flight_request(struct content_file *file, const uint32_t *pieces, size_t count)
+{
+	struct content_store *store = file->store;
+	struct batch *batches = NULL;
+	size_t joined = 0;
+	bool must_hurry = false;
+	int r = 0;
+
+	for (size_t i = 0; i < count; i++)
+		content_ref(file);
+	mutex_lock(&store->flights.lock);
+	while (joined < count && r == 0) {
+		r = join_flight(store, file, pieces[joined], &batches, &must_hurry);
+		if (r == 0)
+			joined++;
+	}
+	mutex_unlock(&store->flights.lock);
+	/* what could not be queued fails here; what was, is on its way */
+	for (size_t i = joined; i < count; i++) {
+		content_file_fail(file, pieces[i], r);
+		content_close(file);
+	}
+	send_batches(store, batches);
+	if (must_hurry)
+		source_hurry(store->config.source);
+}
+
+/* Whether a frame's content seems to be here: its first chunk speaks for all. */
+static bool is_frame_local(
+	struct content_store *store, const struct catalog *c, uint32_t frame)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+
+	if (f->chunk_count == 0)
+		return true;
+	const struct catalog_chunk *k = &c->chunks[f->first_chunk];
+	const struct catalog_content *content = &c->contents[k->content];
+
+	return object_store_has(
+		       store->config.objects, &content->digest, content->size, NULL) ||
+	       content_has_piece(store, c, content, k->piece - content->first_piece);
+}
+
+void flight_request_ahead(struct content_store *store, const struct catalog *c,
+	uint32_t first, uint32_t count)
+{
+	struct batch *batches = NULL;
+
+	for (uint32_t frame = first; frame < first + count; frame++) {
+		struct flight *f;
+
+		if (is_frame_local(store, c, frame))
+			continue;
+		mutex_lock(&store->flights.lock);
+		if (!find_flight(&store->flights, c, frame))
+			(void)start_flight(
+				store, c, frame, FETCH_READ_AHEAD, &batches, &f);
+		mutex_unlock(&store->flights.lock);
+	}
+	send_batches(store, batches);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One FUSE mount: a thin skin over the view and the content store, which know no FUSE. Each
+ * callback answers exactly once, at once or, when it needs the network, parked (fs/session/parked.h).
+ *
+ *	r = session_new(&config, &session);
+ *	r = session_mount(session);
+ *	r = session_run(session);	(returns when unmounted or told to end)
+ *	session_end(session);
+ *	... end the source, so that nothing answers a request any more ...
+ *	session_unmount(session);
+ *	session_free(session);
+ */
+#pragma once
+
+#include "cache/content/content.h"
+#include "cache/view.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+
+enum session_open_mode {
+	SESSION_OPEN_PASSTHROUGH, /* where it can be had; else ordinary opens */
+	SESSION_OPEN_NONE,	  /* the kernel opens files without asking */
+};
+
+struct session_config {
+	const char *mountpoint;
+	const char
+		*fsname; /* unique and stable per mount: Samba's file ids build on it */
+	const char *channel;
+	bool allow_other;
+	enum session_open_mode open_mode;
+	int64_t timeout_ns; /* how long a read waits for the network before it fails */
+	struct view *view;
+	struct content_store *contents;
+	struct object_store *objects;
+	struct source *source; /* for its status */
+};
+
+/* Borrows everything in `config` for the session's life. */
+int session_new(const struct session_config *config, struct session **out) WARN_UNUSED;
+void session_free(struct session *session);
+
+/* Mounts. Errors are logged with a remedy. From here on the mountpoint shows the tree; requests
+ * wait until session_run(). */
+int session_mount(struct session *session) WARN_UNUSED;
+
+/* Serves requests until the mount is gone or a SIGTERM, SIGINT or SIGHUP arrives. */
+int session_run(struct session *session) WARN_UNUSED;
+
+/* Fails what is parked: nobody is left waiting. */
+void session_end(struct session *session);
+
+/* Takes the mount away, lazily if files are open. No other thread may be answering requests:
+ * it closes the descriptor that they would write to. */
+void session_unmount(struct session *session);
