@@ -105,7 +105,12 @@ static int open_cache_dir(struct mirror *m)
 		return log_error_errno(m->cache_lock,
 			"cannot write to the cache directory %s: %s", path,
 			log_strerror(m->cache_lock));
+	AUTO_CLOSE int heads =
+		openat(m->cache_dirfd, "head", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
 	r = durable_sweep(m->cache_dirfd);
+	if (r == 0 && heads >= 0)
+		r = durable_sweep(heads);
 	if (r < 0)
 		return log_error_errno(r, "cannot tidy the cache directory %s: %s", path,
 			log_strerror(r));

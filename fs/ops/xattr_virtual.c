@@ -217,7 +217,8 @@ static int get_fetched(const struct xattr_virtual_context *context,
 	if (!content)
 		return -ENODATA;
 	content_state(context->contents, node->catalog, content, &info);
-	if (info.state != CONTENT_CACHED)
+	/* a hole was never fetched */
+	if (info.state != CONTENT_CACHED || info.landed_ns == 0)
 		return -ENODATA;
 	clock_format(info.landed_ns, text);
 	return buffer_printf(out, "%s", text);
