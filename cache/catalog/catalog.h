@@ -37,6 +37,7 @@ struct catalog {
 	const struct catalog_pack *packs;
 	const struct catalog_nested *nested;
 	const char *path;
+	size_t map_bytes;
 	uint32_t entry_count;
 	uint32_t content_count;
 	uint32_t piece_count;
@@ -46,7 +47,6 @@ struct catalog {
 	uint32_t nested_count;
 	uint32_t xattr_count;
 	uint32_t path_length;
-	size_t map_bytes;
 	bool is_owned_memory; /* freed, not unmapped */
 };
 

@@ -36,7 +36,7 @@ static int real_filename_run(
 		r = view_enter(view, &node, &dir, NULL);
 	if (r == -EAGAIN)
 		return r;
-	if (r < 0) {
+	if (r != 0) {
 		fuse_reply_err(req, session_errno(r));
 		return 0;
 	}

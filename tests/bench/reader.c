@@ -200,12 +200,13 @@ static unsigned char type_of(const char *path, const struct dirent *entry)
 static void walk(struct reader *r, const char *dir, char *block)
 {
 	DIR *stream = opendir(dir);
-	struct dirent *entry;
+	struct dirent *entry = NULL;
 
 	if (!stream) {
 		complain(r, dir);
 		return;
 	}
+	errno = 0;
 	while (!is_late(r) && (errno = 0, entry = readdir(stream))) {
 		char *path;
 		unsigned char type;
@@ -261,6 +262,13 @@ struct list {
 	char **paths;
 	size_t count;
 };
+
+static void list_release(struct list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->paths[i]);
+	free(list->paths);
+}
 
 static void load_list(const char *name, struct list *out)
 {
@@ -406,13 +414,13 @@ int main(int argc, char **argv)
 		usage();
 	r.root = argv[0];
 	if (!is_read) {
-		load_list(argv[1], &list);
-		append_suffix(&r, &list);
 		dir = open(r.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (dir < 0) {
 			perror(r.root);
 			return 1;
 		}
+		load_list(argv[1], &list);
+		append_suffix(&r, &list);
 	}
 	r.start_ns = now_ns();
 	if (is_read)
@@ -422,5 +430,8 @@ int main(int argc, char **argv)
 	else
 		run_stat(&r, dir, &list);
 	print_result(&r);
+	list_release(&list);
+	if (dir >= 0)
+		(void)close(dir);
 	return atomic_load(&r.has_failed);
 }

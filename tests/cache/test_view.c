@@ -104,7 +104,7 @@ static int open_with(struct source *source, struct view **out)
 
 static struct view *open_view(void)
 {
-	struct view *view;
+	struct view *view = NULL;
 
 	assert_int_equal(open_with(fake_source_of(fake), &view), 0);
 	return view;

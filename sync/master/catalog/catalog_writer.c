@@ -331,6 +331,9 @@ static int number_chunks(struct writer *w)
 			(void)number_pack(w, w->chunks[n - 1]->frame->pack);
 		}
 	}
+	struct catalog_frame *frames = w->frames;
+	struct catalog_frame *last = NULL;
+
 	if (n)
 		qsort_r(w->chunks, n, sizeof(struct chunk_ref *), compare_places, w);
 	for (uint64_t i = 0; i < n; i++) {
@@ -341,18 +344,17 @@ static int number_chunks(struct writer *w)
 		if (before && compare_places(&before, &c, w) == 0)
 			continue;
 		uint32_t pack = number_pack(w, c->frame->pack);
-		const struct catalog_frame *last =
-			before ? &w->frames[w->frame_count - 1] : NULL;
 
-		if (!last || last->pack != pack || last->offset != c->frame->offset)
-			w->frames[w->frame_count++] =
-				(struct catalog_frame){.offset = c->frame->offset,
-					.stored_bytes = c->frame->stored_bytes,
-					.raw_bytes = c->frame->raw_bytes,
-					.pack = pack,
-					.flags = c->frame->flags,
-					.first_chunk = w->chunk_count};
-		w->frames[w->frame_count - 1].chunk_count++;
+		if (!last || last->pack != pack || last->offset != c->frame->offset) {
+			last = &frames[w->frame_count++];
+			*last = (struct catalog_frame){.offset = c->frame->offset,
+				.stored_bytes = c->frame->stored_bytes,
+				.raw_bytes = c->frame->raw_bytes,
+				.pack = pack,
+				.flags = c->frame->flags,
+				.first_chunk = w->chunk_count};
+		}
+		last->chunk_count++;
 		w->chunks[w->chunk_count++] = c;
 	}
 	return 0;
