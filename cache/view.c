@@ -61,6 +61,16 @@ static struct slot *slot_at(const struct view *view, uint32_t number)
 	return __atomic_load_n(&page[number % SLOT_PAGE_SIZE], __ATOMIC_ACQUIRE);
 }
 
+/* The slot of a node that was resolved or made by this view: always there. */
+static struct slot *slot_of(const struct view *view, uint32_t number)
+{
+	struct slot *slot = slot_at(view, number);
+
+	if (!slot)
+		abort();
+	return slot;
+}
+
 static int slot_new(struct view *view, const struct catalog_ref *ref, struct slot *parent,
 	uint32_t entry, struct slot **out) REQUIRES(view->lock)
 {
@@ -368,7 +378,7 @@ int view_resolve(struct view *view, uint64_t id, struct view_node *out)
 static int nested_slot(
 	struct view *view, const struct view_dir *dir, uint32_t index, uint32_t *out)
 {
-	struct slot *parent = slot_at(view, dir->slot);
+	struct slot *parent = slot_of(view, dir->slot);
 	uint32_t nth = dir->catalog->entries[index].first;
 	uint32_t number =
 		atomic_load_explicit(&parent->children[nth], memory_order_acquire);
@@ -446,7 +456,7 @@ static void walk_ahead(struct view *view, struct slot *slot)
 		if (catalog_store_has(view->config.catalogs, &c->nested[i].digest) ||
 			nested_slot(view, &dir, c->nested[i].entry, &number) < 0)
 			continue;
-		struct slot *next = slot_at(view, number);
+		struct slot *next = slot_of(view, number);
 
 		if (!atomic_load(&next->catalog))
 			(void)slot_fetch(next, NULL, FETCH_READ_AHEAD);
@@ -482,7 +492,7 @@ int view_enter(struct view *view, const struct view_node *node, struct view_dir 
 		return -ENOTDIR;
 	if (enter_plain(node, out))
 		return 0;
-	struct slot *slot = slot_at(view, node->slot);
+	struct slot *slot = slot_of(view, node->slot);
 
 	if (view->config.source && (w || atomic_load(&slot->catalog)) &&
 		!atomic_load_explicit(&slot->was_entered, memory_order_relaxed) &&
@@ -498,7 +508,7 @@ int view_enter_local(
 		return -ENOTDIR;
 	if (enter_plain(node, out))
 		return 0;
-	return enter_slot(slot_at(view, node->slot), NULL, out);
+	return enter_slot(slot_of(view, node->slot), NULL, out);
 }
 
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
@@ -532,7 +542,7 @@ int view_parent(struct view *view, const struct view_node *node, struct view_nod
 		return 0;
 	}
 	if (catalog_entry_is_nested(e))
-		slot = slot_at(view, slot)->parent->number;
+		slot = slot_of(view, slot)->parent->number;
 	return view_resolve(view, node_id(slot, e->parent), out);
 }
 

@@ -199,7 +199,7 @@ static int check_content(struct frame_cache *f, const struct catalog_content *co
 		const struct catalog_piece *p =
 			&f->catalog->pieces[content->first_piece + i];
 		const struct catalog_chunk *k = &f->catalog->chunks[p->chunk];
-		const uint8_t *data;
+		const uint8_t *data = NULL;
 
 		r = get_frame(f, k->frame, &data);
 		if (r == 0)
