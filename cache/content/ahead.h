@@ -42,7 +42,7 @@ void ahead_init(struct ahead_table *table);
 void ahead_release(struct ahead_table *table);
 
 /* A reader wants this frame; a miss also begins a stream where there is none. Returns the frames
- * to ask for now (count 0: none), never beyond the catalog. They begin where the stream's window
+ * to ask for at once (count 0: none), never beyond the catalog. They begin where the stream's window
  * ended: behind `frame`, or with `frame` itself when the reader has just reached that end. Who asks
  * leaves out what is here or on its way. Any thread. */
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
