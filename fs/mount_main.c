@@ -52,6 +52,7 @@ struct mirror {
 	struct view *view;
 	struct housekeeping *housekeeping;
 	struct session *session;
+	struct control_verbs verbs;
 	struct control *control;
 };
 
@@ -214,9 +215,9 @@ static int open_session(struct mirror *m)
 	return session_mount(m->session);
 }
 
-static int answer_control(void *arg, const char *request, struct buffer *reply)
+static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 {
-	struct mirror *m = arg;
+	const struct mirror *m = arg;
 	struct mirror_status status = {
 		.mountpoint = m->options.mountpoint,
 		.cache = m->options.cache,
@@ -229,12 +230,27 @@ static int answer_control(void *arg, const char *request, struct buffer *reply)
 		.cache_used = object_store_used(m->objects),
 	};
 
+	(void)request;
 	source_status(fetcher_source(m->fetcher), &status.source);
-	return mirror_status_answer(&status, request, reply);
+	mirror_status_fill(&status, answer);
+	return 0;
+}
+
+static const struct control_verb mirror_verbs[] = {
+	{"status", answer_status},
+};
+
+static int answer_control(void *arg, const char *request, struct buffer *reply)
+{
+	const struct mirror *m = arg;
+
+	return control_verbs_answer(&m->verbs, request, reply);
 }
 
 static int open_control(struct mirror *m)
 {
+	m->verbs = (struct control_verbs){
+		.verbs = mirror_verbs, .count = ARRAY_SIZE(mirror_verbs), .arg = m};
 	int r = control_start(m->options.mountpoint, answer_control, m, &m->control);
 
 	if (r == -ENXIO)

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/cli.h"
-#include "cache/base/log.h"
 #include "sync/watch/commands.h"
-#include "sync/watch/control.h"
-#include "sync/watch/mirror_status.h"
+#include "sync/watch/control_verbs.h"
 
-#include <cjson/cJSON.h>
 #include <getopt.h>
 #include <stdbool.h>
 
@@ -18,20 +15,18 @@ static const char help[] =
 
 static const char *text_of(const cJSON *object, const char *name)
 {
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-	return cJSON_IsString(item) ? item->valuestring : "-";
+	return control_text(object, name, "-");
 }
 
 static double number_of(const cJSON *object, const char *name)
 {
-	return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
+	return control_number(object, name, 0);
 }
 
 static int print_status(const cJSON *s)
 {
 	const cJSON *source = cJSON_GetObjectItemCaseSensitive(s, "source");
-	bool online = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(s, "online"));
+	bool online = control_is_true(s, "online");
 
 	printf("mountpoint    %s (process %.0f)\n", text_of(s, "mountpoint"),
 		number_of(s, "pid"));
@@ -57,7 +52,6 @@ int cmd_status(int argc, char **argv)
 {
 	static const struct option longopts[] = {
 		{"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
-	AUTO_BUFFER struct buffer reply = BUFFER_INIT(CONTROL_REPLY_MAX);
 	bool as_json = false;
 	int c;
 
@@ -71,19 +65,10 @@ int cmd_status(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return cli_usage_error("status", "a mountpoint is wanted");
-	if (mirror_status_ask(argv[optind], &reply) < 0)
-		return EXIT_FAILED;
-	if (as_json)
-		return puts((const char *)reply.data) < 0 || fflush(stdout) ? EXIT_FAILED
-									    : EXIT_DONE;
-	cJSON *status = cJSON_Parse((const char *)reply.data);
+	AUTO_JSON cJSON *request = control_request("status");
+	AUTO_JSON cJSON *status = NULL;
 
-	if (!status) {
-		log_error("the daemon of %s answered what is no JSON", argv[optind]);
+	if (control_ask(argv[optind], request, &status) < 0)
 		return EXIT_FAILED;
-	}
-	int r = print_status(status);
-
-	cJSON_Delete(status);
-	return r;
+	return as_json ? control_print(status) : print_status(status);
 }

@@ -4,7 +4,6 @@
 #include "cache/base/mount_path.h"
 #include "sync/watch/commands.h"
 #include "sync/watch/control.h"
-#include "sync/watch/mirror_status.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>

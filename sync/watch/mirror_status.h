@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
 #include "cache/source.h"
+#include "sync/watch/control_verbs.h"
 
 #include <stdint.h>
 
@@ -23,11 +23,5 @@ struct mirror_status {
 	struct source_status source;
 };
 
-/* Answers a control request: {"verb":"status"} with the status, anything else with an error
- * object. 0 or -errno. */
-int mirror_status_answer(const struct mirror_status *status, const char *request,
-	struct buffer *reply) WARN_UNUSED;
-
-/* Asks the daemon of `mountpoint`; the reply is a JSON text with a NUL. Failures are logged
- * with a remedy. */
-int mirror_status_ask(const char *mountpoint, struct buffer *reply) WARN_UNUSED;
+/* Puts it into the answer to `status`. */
+void mirror_status_fill(const struct mirror_status *status, cJSON *answer);
