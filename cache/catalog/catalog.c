@@ -68,9 +68,22 @@ int catalog_open_memory(
 	return 0;
 }
 
+void catalog_ref(const struct catalog *catalog)
+{
+	struct catalog *c = (void *)(uintptr_t)catalog;
+
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void catalog_unref(const struct catalog *catalog)
+{
+	catalog_close((void *)(uintptr_t)catalog);
+}
+
 void catalog_close(struct catalog *catalog)
 {
-	if (!catalog)
+	if (!catalog ||
+		atomic_fetch_sub_explicit(&catalog->refs, 1, memory_order_acq_rel) > 0)
 		return;
 	void *base = (void *)(uintptr_t)catalog->header;
 

@@ -9,12 +9,19 @@
  *	const struct catalog_entry *e = catalog_entry(catalog, index);
  *	...
  *	catalog_close(catalog);
+ *
+ * Who keeps a pointer to it longer than its owner must takes a reference:
+ *
+ *	catalog_ref(catalog);
+ *	...
+ *	catalog_unref(catalog);
  */
 #pragma once
 
 #include "cache/base/cleanup.h"
 #include "cache/catalog/catalog_format.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +55,7 @@ struct catalog {
 	uint32_t xattr_count;
 	uint32_t path_length;
 	bool is_owned_memory; /* freed, not unmapped */
+	atomic_uint refs;     /* beside its owner's */
 };
 
 /* Maps the whole file and checks it; `fd` may be closed afterwards. -EBADMSG with a reason in
@@ -59,7 +67,12 @@ int catalog_open_fd(int fd, struct catalog **out, const char **out_reason) WARN_
 int catalog_open_memory(void *data, size_t len, struct catalog **out,
 	const char **out_reason) WARN_UNUSED;
 
+/* The owner's reference; the catalog goes with the last one. NULL is nothing. Any thread. */
 void catalog_close(struct catalog *catalog);
+
+/* One more reference, by who holds one or knows that the owner does. Any thread. */
+void catalog_ref(const struct catalog *catalog);
+void catalog_unref(const struct catalog *catalog);
 
 static inline const struct catalog_entry *catalog_entry(
 	const struct catalog *c, uint32_t i)

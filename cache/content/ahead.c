@@ -24,6 +24,8 @@ void ahead_init(struct ahead_table *table)
 
 void ahead_release(struct ahead_table *table)
 {
+	for (size_t i = 0; i < AHEAD_STREAMS; i++)
+		catalog_unref(table->streams[i].catalog);
 	mutex_release(&table->lock);
 }
 
@@ -41,7 +43,8 @@ static struct ahead_stream *find_stream(struct ahead_table *table,
 }
 
 static struct ahead_stream *begin_stream(struct ahead_table *table,
-	const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
+	const struct catalog *catalog, uint32_t frame, const struct catalog **out_left)
+	REQUIRES(table->lock)
 {
 	struct ahead_stream *oldest = &table->streams[0];
 
@@ -56,6 +59,8 @@ static struct ahead_stream *begin_stream(struct ahead_table *table,
 		if (s->last_use < oldest->last_use)
 			oldest = s;
 	}
+	*out_left = oldest->catalog;
+	catalog_ref(catalog);
 	*oldest = (struct ahead_stream){.catalog = catalog,
 		.position = frame,
 		.end = frame + 1,
@@ -88,6 +93,7 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 	uint32_t frame, bool is_miss)
 {
 	struct ahead_range range = {0};
+	const struct catalog *left = NULL;
 
 	if (!is_miss && atomic_load_explicit(&table->active, memory_order_relaxed) == 0)
 		return range;
@@ -95,7 +101,7 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 	struct ahead_stream *s = find_stream(table, catalog, frame);
 
 	if (!s && is_miss)
-		s = begin_stream(table, catalog, frame);
+		s = begin_stream(table, catalog, frame, &left);
 	if (s) {
 		s->last_use = ++table->uses;
 		if (frame > s->position)
@@ -103,10 +109,12 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 		if (frame >= s->marker)
 			range = advance(s, frame);
 		if (s->end == catalog->frame_count && s->position + 1 >= s->end) {
-			s->catalog = NULL; /* it has seen the end */
+			catalog_unref(s->catalog); /* the caller has one */
+			s->catalog = NULL;	   /* it has seen the end */
 			atomic_fetch_sub(&table->active, 1);
 		}
 	}
 	mutex_unlock(&table->lock);
+	catalog_unref(left);
 	return range;
 }

@@ -18,7 +18,7 @@
 #define AHEAD_STREAMS 32
 
 struct ahead_stream {
-	const struct catalog *catalog; /* NULL: unused */
+	const struct catalog *catalog; /* a reference; NULL: unused */
 	uint32_t position;	       /* the newest frame that was touched */
 	uint32_t end;		       /* frames below are asked for */
 	uint32_t marker;	       /* touching this one or beyond asks for more */

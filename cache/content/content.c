@@ -110,6 +110,7 @@ static void file_free(struct content_file *file)
 	}
 	mutex_unlock(&file->lock);
 	mutex_release(&file->lock);
+	catalog_unref(file->catalog);
 	free(file);
 }
 
@@ -144,6 +145,7 @@ static struct content_file *file_new(struct content_store *store,
 	mutex_init(&file->lock);
 	file->store = store;
 	file->refs = 1;
+	catalog_ref(catalog);
 	file->catalog = catalog;
 	file->content = content;
 	file->object_fd = -1;

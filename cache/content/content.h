@@ -13,7 +13,8 @@
  *
  * Any thread. None of this waits for the network. Two things may take long: the first open of a
  * large object that a crash left in doubt, which is hashed then, and content_state() for many
- * files. Catalogs given here must outlive the store.
+ * files. A catalog given here must be held by
+ * the caller for the call; the store keeps a reference of its own where it needs one for longer.
  */
 #pragma once
 

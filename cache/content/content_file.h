@@ -29,8 +29,8 @@ struct loose_piece {
 struct content_file {
 	struct content_file *next; /* in its bucket; content_store.lock */
 	struct content_store *store;
-	unsigned int refs; /* content_store.lock */
-	const struct catalog *catalog;
+	unsigned int refs;	       /* content_store.lock */
+	const struct catalog *catalog; /* a reference */
 	const struct catalog_content *content;
 	atomic_int object_fd; /* >= 0: complete */
 

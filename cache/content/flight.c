@@ -22,8 +22,8 @@ struct interest {
 };
 
 struct flight {
-	struct flight *next; /* in its bucket */
-	const struct catalog *catalog;
+	struct flight *next;	       /* in its bucket */
+	const struct catalog *catalog; /* the batch's */
 	uint32_t frame;
 	struct batch *batch; /* there as long as the flight is in the table */
 	bool is_in_table;
@@ -35,6 +35,7 @@ struct flight {
 struct batch {
 	struct frame_request rq; /* first: the source gives it back */
 	struct content_store *store;
+	const struct catalog *catalog; /* of all its flights; a reference */
 	struct batch *next;
 	size_t flight_count;
 	struct flight *flights[FRAMES_PER_BATCH];
@@ -195,6 +196,12 @@ static size_t end_flight(
 	return count;
 }
 
+static void batch_free(struct batch *batch)
+{
+	catalog_unref(batch->catalog);
+	free(batch);
+}
+
 static void batch_done(struct frame_request *rq, int error)
 {
 	struct batch *batch = (struct batch *)rq;
@@ -212,7 +219,7 @@ static void batch_done(struct frame_request *rq, int error)
 		free(list);
 		free(batch->flights[i]);
 	}
-	free(batch);
+	batch_free(batch);
 }
 
 /* Whether `frame` can ride in `batch`: the next one of the same pack. */
@@ -238,6 +245,8 @@ static struct batch *batch_new(struct content_store *store, const struct catalog
 	const struct catalog_pack *pack = &c->packs[c->frames[frame].pack];
 
 	batch->store = store;
+	catalog_ref(c);
+	batch->catalog = c;
 	batch->rq = (struct frame_request){
 		.pack = pack->digest,
 		.pack_bytes = pack->bytes,
@@ -318,7 +327,7 @@ static void send_batches(struct content_store *store, struct batch *batches)
 		if (batches->flight_count)
 			source_fetch_frames(store->config.source, &batches->rq);
 		else
-			free(batches);
+			batch_free(batches);
 		batches = next;
 	}
 }

@@ -6,8 +6,8 @@
 #define FRAMES 1000
 
 static struct ahead_table table;
-static const struct catalog catalog = {.frame_count = FRAMES};
-static const struct catalog other = {.frame_count = FRAMES};
+static struct catalog catalog = {.frame_count = FRAMES};
+static struct catalog other = {.frame_count = FRAMES};
 
 static int make(void **state)
 {
@@ -21,7 +21,8 @@ static int drop(void **state)
 {
 	(void)state;
 	ahead_release(&table);
-	return 0;
+	/* no stream is left that holds it */
+	return catalog.refs || other.refs ? -1 : 0;
 }
 
 static void without_a_miss_nothing_is_asked_for(void **state)
@@ -102,6 +103,7 @@ static void catalogs_have_streams_of_their_own(void **state)
 static void more_streams_than_places_push_the_oldest_out(void **state)
 {
 	static struct catalog many[AHEAD_STREAMS + 8];
+	unsigned int held = 0;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
@@ -110,6 +112,10 @@ static void more_streams_than_places_push_the_oldest_out(void **state)
 	}
 	assert_int_equal(table.active, AHEAD_STREAMS);
 	assert_int_equal(ahead_touch(&table, &many[0], 1, false).count, 0);
+	/* a stream holds its catalog, and lets it go when it is pushed out */
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		held += many[i].refs;
+	assert_int_equal(held, AHEAD_STREAMS);
 }
 
 static void the_last_frame_asks_for_nothing(void **state)

@@ -568,6 +568,41 @@ static void parallel_readers_all_get_the_right_bytes(void **state)
 	content_close(file);
 }
 
+/* A flip lets an old catalog go while content of it is open or on its way. */
+static void a_catalog_stays_while_it_is_used(void **state)
+{
+	struct catalog *mine = built_open(built);
+	uint32_t at = catalog_lookup(mine, CATALOG_ROOT, "small3", 6);
+	struct content_file *file;
+	struct content_span span;
+	struct test_waiter w;
+	uint8_t text[12];
+
+	(void)state;
+	fake_source_hold(fake);
+	assert_int_equal(
+		content_open(store, mine,
+			catalog_content_of(mine, catalog_entry(mine, at)), &file),
+		0);
+	test_waiter_init(&w);
+	assert_int_equal(
+		content_read(file, 0, sizeof(text), &span, &w.waiter), -EINPROGRESS);
+	/* the owner keeps one more for the test to look at */
+	catalog_ref(mine);
+	catalog_close(mine);
+	assert_true(mine->refs >= 3); /* the content, the flight, the stream */
+	fake_source_release(fake);
+	assert_int_equal(test_waiter_wait(&w), 0);
+	assert_int_equal(read_at(file, 0, sizeof(text), text), sizeof(text));
+	assert_memory_equal(text, "content of 3", sizeof(text));
+	content_close(file);
+	close_store();
+	assert_int_equal(mine->refs, 0);
+	catalog_unref(mine);
+	test_waiter_release(&w);
+	open_store(fake_source_of(fake));
+}
+
 /* Whatever allocation fails, on whichever thread: the reader hears of it, nothing hangs or
  * leaks, and the next try works. */
 static void without_memory_a_read_fails_and_the_next_one_works(void **state)
@@ -651,6 +686,7 @@ int main(void)
 		T(a_disk_that_fills_in_the_middle_of_a_file_serves_all_of_it),
 		T(parallel_readers_all_get_the_right_bytes),
 		T(without_memory_a_read_fails_and_the_next_one_works),
+		T(a_catalog_stays_while_it_is_used),
 		T(no_descriptor_is_left_behind),
 	};
 
