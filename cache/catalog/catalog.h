@@ -44,6 +44,7 @@ struct catalog {
 	const struct catalog_pack *packs;
 	const struct catalog_nested *nested;
 	const char *path;
+	const struct catalog_local *local; /* of each nested one; NULL: not composed */
 	size_t map_bytes;
 	uint32_t entry_count;
 	uint32_t content_count;
@@ -89,6 +90,26 @@ static inline const char *catalog_name(
 static inline bool catalog_entry_is_nested(const struct catalog_entry *e)
 {
 	return e->flags & CATALOG_ENTRY_NESTED;
+}
+
+/* Whether the master no longer has it. Below a stale nested directory nothing is marked. */
+static inline bool catalog_entry_is_stale(const struct catalog_entry *e)
+{
+	return e->flags & CATALOG_ENTRY_STALE;
+}
+
+/* Whether a mirror put it together, so that no source can have it. */
+static inline bool catalog_is_composed(const struct catalog *c)
+{
+	return c->header->flags & CATALOG_COMPOSED;
+}
+
+/* What names the catalog that hangs on a nested directory. */
+static inline struct catalog_ref catalog_nested_ref(const struct catalog_nested *n)
+{
+	return (struct catalog_ref){.digest = n->digest,
+		.stored_bytes = n->stored_bytes,
+		.raw_bytes = n->raw_bytes};
 }
 
 /* The content of a regular file, NULL when it is empty or no regular file. */

@@ -20,6 +20,7 @@ static const size_t item_sizes[CATALOG_SECTIONS] = {
 	[CATALOG_PACKS] = sizeof(struct catalog_pack),
 	[CATALOG_NESTED] = sizeof(struct catalog_nested),
 	[CATALOG_PATH] = 1,
+	[CATALOG_LOCAL] = sizeof(struct catalog_local),
 };
 
 #define SYMLINK_MAX_BYTES 4095 /* PATH_MAX less its NUL: what the kernel can follow */
@@ -44,10 +45,10 @@ static const char *check_header(
 		return "it is of a version that this program does not know";
 	if (h->total_bytes != len)
 		return "it is cut short or has bytes to spare";
-	if (h->section_count < CATALOG_SECTIONS ||
+	if (h->section_count < CATALOG_PUBLISHED_SECTIONS ||
 		h->section_count > CATALOG_HEADER_SECTIONS)
 		return "it has a wrong number of sections";
-	for (size_t i = 0; i < CATALOG_SECTIONS; i++) {
+	for (size_t i = 0; i < CATALOG_SECTIONS && i < h->section_count; i++) {
 		const struct catalog_section_ref *s = &h->sections[i];
 
 		if (s->offset % 8 || s->count > UINT32_MAX - 1 || s->offset > len ||
@@ -59,6 +60,9 @@ static const char *check_header(
 		return "it has no entry";
 	if (counts->n[CATALOG_FOLDED] != counts->n[CATALOG_ENTRIES])
 		return "its second order does not cover its entries";
+	if (counts->n[CATALOG_LOCAL] !=
+		(h->flags & CATALOG_COMPOSED ? counts->n[CATALOG_NESTED] : 0))
+		return "its local part does not cover its nested catalogs";
 	return NULL;
 }
 
@@ -80,6 +84,8 @@ static void point_at_sections(
 	c->packs = (const void *)(base + s[CATALOG_PACKS].offset);
 	c->nested = (const void *)(base + s[CATALOG_NESTED].offset);
 	c->path = (const void *)(base + s[CATALOG_PATH].offset);
+	if (c->header->flags & CATALOG_COMPOSED)
+		c->local = (const void *)(base + s[CATALOG_LOCAL].offset);
 	c->entry_count = (uint32_t)k->n[CATALOG_ENTRIES];
 	c->content_count = (uint32_t)k->n[CATALOG_CONTENTS];
 	c->piece_count = (uint32_t)k->n[CATALOG_PIECES];
@@ -173,6 +179,8 @@ static const char *check_entry(
 
 	if (e->mtime_nsec >= 1000000000 || e->ino == 0 || e->size > INT64_MAX)
 		return "an entry has impossible attributes";
+	if (catalog_entry_is_stale(e) && !catalog_is_composed(c))
+		return "an entry is stale, which only a mirror may say";
 	if (e->xattrs > c->xattr_count)
 		return "an entry's attributes lie outside of it";
 	/* all names of a file share the node of the first, which must not be a directory's */
@@ -374,9 +382,10 @@ static const char *check_items(const struct catalog *c, const struct counts *k)
 int catalog_check(
 	struct catalog *c, const void *data, size_t len, const char **out_reason)
 {
-	struct counts counts;
+	struct counts counts = {0};
 
 	c->header = data;
+	c->local = NULL;
 	c->map_bytes = len;
 	const char *reason = check_header(data, len, &counts);
 

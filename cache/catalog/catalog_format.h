@@ -40,14 +40,23 @@ enum catalog_section {
 	CATALOG_PACKS,	  /* struct catalog_pack */
 	CATALOG_NESTED,	  /* struct catalog_nested */
 	CATALOG_PATH, /* bytes: this catalog's path from the tree's root, "" for the root */
+	CATALOG_LOCAL, /* struct catalog_local, one for each of NESTED; composed ones only */
 	CATALOG_SECTIONS,
 };
+
+/* What a publisher writes, and so the least that a catalog has. */
+#define CATALOG_PUBLISHED_SECTIONS CATALOG_LOCAL
 
 #define CATALOG_HEADER_SECTIONS 24 /* room in the header; unused ones are zero */
 
 struct catalog_section_ref {
 	uint64_t offset; /* from the file's start */
 	uint64_t count;	 /* items (bytes for byte sections) */
+};
+
+enum catalog_flags {
+	/* a mirror put it together from entries of others: never taken from a source */
+	CATALOG_COMPOSED = 1 << 0,
 };
 
 struct catalog_header {
@@ -57,13 +66,17 @@ struct catalog_header {
 	uint64_t total_bytes;	/* of the whole file */
 	uint64_t tree_entries;	/* entries in this catalog and all nested ones */
 	uint64_t tree_bytes;	/* sum of regular files' sizes, likewise */
-	uint64_t reserved[3];
+	uint64_t flags;		/* enum catalog_flags; others are ignored */
+	uint64_t reserved[2];
 	struct catalog_section_ref sections[CATALOG_HEADER_SECTIONS];
 };
 
 enum catalog_entry_flags {
 	/* a directory whose children are in a catalog of their own: `first` indexes NESTED */
 	CATALOG_ENTRY_NESTED = 1 << 0,
+	/* shown by this mirror, gone from the master; with NESTED: all below is, too.
+	 * Composed catalogs only. */
+	CATALOG_ENTRY_STALE = 1 << 1,
 };
 
 /*
@@ -159,6 +172,11 @@ struct catalog_nested {
 	uint32_t reserved;
 };
 
+/* What a mirror knows of a nested catalog of one that it has composed. */
+struct catalog_local {
+	uint64_t revision; /* that it came from; 0: as the place of this catalog */
+};
+
 /* What names a catalog: all that is needed to fetch, bound and check it. */
 struct catalog_ref {
 	struct digest digest;
@@ -174,3 +192,4 @@ _Static_assert(sizeof(struct catalog_chunk) == 56, "chunk");
 _Static_assert(sizeof(struct catalog_frame) == 32, "frame");
 _Static_assert(sizeof(struct catalog_pack) == 40, "pack");
 _Static_assert(sizeof(struct catalog_nested) == 72, "nested");
+_Static_assert(sizeof(struct catalog_local) == 8, "local");

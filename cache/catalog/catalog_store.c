@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/catalog/catalog_store.h"
 
+#include "cache/base/durable.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/catalog/catalog_check.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -115,9 +117,10 @@ bool catalog_store_has(struct catalog_store *store, const struct digest *digest)
 	return faccessat(store->dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Writes the file under a temporary name and leaves it open in *out_fd. */
+/* Writes the file under a temporary name and leaves it open in *out_fd. Its directory's own name
+ * is as good as on disk once the caller has flushed the directory that holds it. */
 static int write_file(struct catalog_store *store, const struct catalog_ref *ref,
-	const uint8_t *data, int *out_fd)
+	const uint8_t *data, bool is_durable, int *out_fd)
 {
 	char path[CATALOG_PATH_SIZE];
 	char tmp[40];
@@ -136,7 +139,9 @@ static int write_file(struct catalog_store *store, const struct catalog_ref *ref
 	path[2] = '/';
 	if (r == 0)
 		r = io_write(fd, data, (size_t)ref->raw_bytes);
-	if (r == 0 && renameat(store->dirfd, tmp, store->dirfd, path) < 0)
+	if (r == 0 && is_durable)
+		r = durable_adopt(fd, store->dirfd, tmp, store->dirfd, path);
+	else if (r == 0 && renameat(store->dirfd, tmp, store->dirfd, path) < 0)
 		r = -errno;
 	if (r < 0) {
 		(void)unlinkat(store->dirfd, tmp, 0);
@@ -172,15 +177,21 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 	const uint8_t *data, struct catalog **out)
 {
 	const char *reason = "";
+	struct catalog *c = NULL;
 	AUTO_CLOSE int fd = -1;
-	int r = write_file(store, ref, data, &fd);
+	int r = write_file(store, ref, data, false, &fd);
 
 	if (r < 0) {
 		log_warn("a catalog cannot be kept in the cache: %s; it stays in memory",
 			log_strerror(r));
-		r = keep_in_memory(ref, data, out, &reason);
+		r = keep_in_memory(ref, data, &c, &reason);
 	} else {
-		r = catalog_open_fd(fd, out, &reason);
+		r = catalog_open_fd(fd, &c, &reason);
+	}
+	if (r == 0 && catalog_is_composed(c)) {
+		catalog_close(c);
+		reason = "it says that a mirror composed it";
+		r = -EBADMSG;
 	}
 	if (r == -EBADMSG) {
 		char hex[DIGEST_HEX_SIZE];
@@ -193,5 +204,27 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 			"program must be mended",
 			hex, reason);
 	}
+	if (r == 0)
+		*out = c;
+	return r;
+}
+
+int catalog_store_put_composed(
+	struct catalog_store *store, const struct catalog_ref *ref, const uint8_t *data)
+{
+	const char *reason = "it is not marked as such";
+	struct catalog c;
+	int r = catalog_check(&c, data, (size_t)ref->raw_bytes, &reason);
+
+	if (r < 0 || !catalog_is_composed(&c))
+		return log_error_errno(-EUCLEAN,
+			"a catalog that was composed here is not sound (%s): this "
+			"program must be mended; the view stays as it is",
+			reason);
+	AUTO_CLOSE int fd = -1;
+
+	r = write_file(store, ref, data, true, &fd);
+	if (r == 0 && fsync(store->dirfd) < 0)
+		r = -errno;
 	return r;
 }

@@ -18,11 +18,17 @@ void catalog_store_free(struct catalog_store *store);
 int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref,
 	struct catalog **out) WARN_UNUSED;
 
-/* Keeps the decoded bytes, whose digest was checked, and maps them; on a disk that takes
- * nothing they stay in memory. -EUCLEAN (logged with the reason) if they are no sound catalog,
- * else 0 or -errno. Any thread. */
+/* Keeps the decoded bytes that came from a source, whose digest was checked, and maps them; on a disk that takes
+ * nothing they stay in memory. -EUCLEAN (logged with the reason) if they are no sound catalog
+ * or a composed one, else 0 or -errno. Any thread. */
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
 	const uint8_t *data, struct catalog **out) WARN_UNUSED;
+
+/* Keeps a catalog that this mirror has composed and that nobody else has: when this returns 0 it
+ * is on disk, over a power failure. -EUCLEAN if it is not sound or not composed, else -errno.
+ * Any thread. */
+int catalog_store_put_composed(struct catalog_store *store, const struct catalog_ref *ref,
+	const uint8_t *data) WARN_UNUSED;
 
 /* Whether the catalog's file is here, sound or not. Any thread. */
 bool catalog_store_has(struct catalog_store *store, const struct digest *digest);

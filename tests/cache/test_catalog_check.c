@@ -104,13 +104,24 @@ LIE(magic_of_something_else, f->header->magic[7] = 'D')
 LIE(version_of_tomorrow, f->header->version = CATALOG_VERSION + 1)
 LIE(length_too_long, f->header->total_bytes += 8)
 LIE(length_too_short, f->header->total_bytes -= 8)
-LIE(too_few_sections, f->header->section_count = CATALOG_SECTIONS - 1)
+LIE(too_few_sections, f->header->section_count = CATALOG_PUBLISHED_SECTIONS - 1)
 LIE(too_many_sections, f->header->section_count = CATALOG_HEADER_SECTIONS + 1)
 LIE(section_not_aligned, f->header->sections[CATALOG_PATH].offset += 4)
 LIE(section_behind_the_end, f->header->sections[CATALOG_PATH].offset = f->len + 8)
 LIE(section_too_long, f->header->sections[CATALOG_CHUNKS].count = f->len / 56 + 1)
 LIE(section_that_wraps, f->header->sections[CATALOG_ENTRIES].count = UINT64_MAX / 80 + 2)
 LIE(section_of_no_end, f->header->sections[CATALOG_NAMES].count = UINT32_MAX)
+LIE(composed_without_a_local_part, f->header->flags = CATALOG_COMPOSED)
+
+static void use_as_local(struct forged *f, uint64_t count)
+{
+	f->header->section_count = CATALOG_SECTIONS;
+	f->header->sections[CATALOG_LOCAL] = (struct catalog_section_ref){
+		f->header->sections[CATALOG_NESTED].offset, count};
+}
+
+LIE(local_part_of_a_published_one, use_as_local(f, 1))
+LIE(local_part_too_long, (use_as_local(f, 2), f->header->flags = CATALOG_COMPOSED))
 LIE(no_entry, f->header->sections[CATALOG_ENTRIES].count = 0)
 LIE(second_order_too_short, f->header->sections[CATALOG_FOLDED].count--)
 
@@ -230,6 +241,7 @@ LIE(attribute_with_too_long_a_value, f->xattr_data[3] = 1)
 LIE(attribute_with_a_huge_value, memset(f->xattr_data + 2, 0xff, 4))
 LIE(attribute_with_a_nul_in_its_name, f->xattr_data[7] = '\0')
 
+LIE(stale_in_a_published_one, entry(f, "small")->flags = CATALOG_ENTRY_STALE)
 LIE(nanoseconds_of_a_second, entry(f, "small")->mtime_nsec = 1000000000)
 LIE(no_inode, entry(f, "small")->ino = 0)
 LIE(size_below_zero, entry(f, "pipe")->size = UINT64_MAX)
@@ -307,6 +319,11 @@ static const struct lie {
 	L(section_too_long, "a section lies outside of it"),
 	L(section_that_wraps, "a section lies outside of it"),
 	L(section_of_no_end, "a section lies outside of it"),
+	L(composed_without_a_local_part,
+		"its local part does not cover its nested catalogs"),
+	L(local_part_of_a_published_one,
+		"its local part does not cover its nested catalogs"),
+	L(local_part_too_long, "its local part does not cover its nested catalogs"),
 	L(no_entry, "it has no entry"),
 	L(second_order_too_short, "its second order does not cover its entries"),
 	L(path_with_dots, "its path is not sound"),
@@ -380,6 +397,7 @@ static const struct lie {
 	L(attribute_with_too_long_a_value, "an attribute is not sound"),
 	L(attribute_with_a_huge_value, "an attribute is not sound"),
 	L(attribute_with_a_nul_in_its_name, "an attribute is not sound"),
+	L(stale_in_a_published_one, "an entry is stale, which only a mirror may say"),
 	L(nanoseconds_of_a_second, "an entry has impossible attributes"),
 	L(no_inode, "an entry has impossible attributes"),
 	L(size_below_zero, "an entry has impossible attributes"),
@@ -497,6 +515,29 @@ static void a_catalog_cut_anywhere_is_refused_and_not_read_beyond(void **state)
 	built_free(built);
 }
 
+static void a_composed_catalog_may_have_stale_entries(void **state)
+{
+	struct built_catalog *built = sample_catalog();
+	const char *reason = NULL;
+	struct forged f;
+	struct catalog c;
+
+	(void)state;
+	forged_open(&f, built);
+	use_as_local(&f, 1);
+	f.header->flags = CATALOG_COMPOSED;
+	entry(&f, "small")->flags = CATALOG_ENTRY_STALE;
+	entry(&f, "pack")->flags |= CATALOG_ENTRY_STALE;
+	assert_int_equal(catalog_check(&c, f.data, f.len, &reason), 0);
+	assert_true(catalog_is_composed(&c));
+	assert_ptr_equal(c.local, f.nested);
+	/* by a writer that knew no such section */
+	f.header->section_count = CATALOG_PUBLISHED_SECTIONS;
+	assert_int_equal(catalog_check(&c, f.data, f.len, &reason), -EBADMSG);
+	free(f.data);
+	built_free(built);
+}
+
 static void sections_to_come_are_passed_over(void **state)
 {
 	struct built_catalog *built = sample_catalog();
@@ -554,6 +595,7 @@ int main(void)
 		cmocka_unit_test(every_lie_is_refused_for_its_reason),
 		cmocka_unit_test(a_path_of_more_than_a_mebibyte_is_refused),
 		cmocka_unit_test(a_catalog_cut_anywhere_is_refused_and_not_read_beyond),
+		cmocka_unit_test(a_composed_catalog_may_have_stale_entries),
 		cmocka_unit_test(sections_to_come_are_passed_over),
 		cmocka_unit_test(no_reason_is_without_its_lie),
 	};

@@ -103,6 +103,41 @@ static void an_unsound_catalog_is_refused_with_its_reason(void **state)
 	assert_int_equal(catalog_store_get(store, &built->ref, &c), -ENOENT);
 }
 
+/* The sample's bytes as if they were composed: its path, all of its room for a local part. */
+static struct catalog_ref composed_sample(uint8_t *data)
+{
+	struct catalog_header *h = (void *)data;
+	struct catalog_ref ref = built->ref;
+
+	h->flags = CATALOG_COMPOSED;
+	h->section_count = CATALOG_SECTIONS;
+	h->sections[CATALOG_LOCAL] = (struct catalog_section_ref){
+		h->sections[CATALOG_NESTED].offset, h->sections[CATALOG_NESTED].count};
+	assert_int_equal(digest_of(data, built->len, &ref.digest), 0);
+	return ref;
+}
+
+static void a_composed_catalog_enters_by_its_own_door_only(void **state)
+{
+	struct catalog *c;
+	char text[512];
+
+	(void)state;
+	assert_int_equal(
+		catalog_store_put_composed(store, &built->ref, built->data), -EUCLEAN);
+	assert_false(catalog_store_has(store, &built->ref.digest));
+	struct catalog_ref ref = composed_sample(built->data);
+
+	assert_int_equal(catalog_store_put(store, &ref, built->data, &c), -EUCLEAN);
+	log_last_error(text, sizeof(text));
+	assert_non_null(strstr(text, "a mirror composed it"));
+	assert_false(catalog_store_has(store, &ref.digest));
+	assert_int_equal(catalog_store_put_composed(store, &ref, built->data), 0);
+	assert_int_equal(catalog_store_get(store, &ref, &c), 0);
+	assert_true(catalog_is_composed(c));
+	catalog_close(c);
+}
+
 static void a_disk_that_takes_nothing_leaves_it_in_memory(void **state)
 {
 	struct catalog *c;
@@ -155,6 +190,7 @@ int main(void)
 		T(what_was_put_is_mapped),
 		T(a_damaged_file_is_removed),
 		T(an_unsound_catalog_is_refused_with_its_reason),
+		T(a_composed_catalog_enters_by_its_own_door_only),
 		T(a_disk_that_takes_nothing_leaves_it_in_memory),
 		T(without_memory_it_fails_and_leaks_nothing),
 	};

@@ -438,7 +438,7 @@ static void write_header(const struct catalog_builder *b, struct catalog_header 
 {
 	memcpy(h->magic, CATALOG_MAGIC, sizeof(h->magic));
 	h->version = CATALOG_VERSION;
-	h->section_count = CATALOG_SECTIONS;
+	h->section_count = CATALOG_PUBLISHED_SECTIONS;
 	h->tree_entries = b->node_count;
 	for (uint32_t i = 0; i < b->node_count; i++)
 		if (S_ISREG(b->nodes[i].entry.mode))

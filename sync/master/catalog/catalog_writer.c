@@ -502,7 +502,7 @@ static void lay_out(const struct writer *w, struct layout *l)
 	l->total = (l->total + 7) & ~UINT64_C(7);
 	memcpy(l->header.magic, CATALOG_MAGIC, sizeof(l->header.magic));
 	l->header.version = CATALOG_VERSION;
-	l->header.section_count = CATALOG_SECTIONS;
+	l->header.section_count = CATALOG_PUBLISHED_SECTIONS;
 	l->header.total_bytes = l->total;
 	l->header.tree_entries = w->tree_entries;
 	l->header.tree_bytes = w->tree_bytes;

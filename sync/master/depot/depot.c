@@ -304,6 +304,7 @@ int depot_catalog(
 	char name[DEPOT_OBJECT_SIZE];
 	struct digest digest;
 	const char *reason = NULL;
+	struct catalog *c = NULL;
 	int r = 0;
 
 	depot_object_name("catalog", &ref->digest, name);
@@ -324,11 +325,17 @@ int depot_catalog(
 	if (r == 0 && !digest_equal(&digest, &ref->digest))
 		r = -EBADMSG;
 	if (r == 0)
-		r = catalog_open_memory(raw, ref->raw_bytes, out, &reason);
+		r = catalog_open_memory(raw, ref->raw_bytes, &c, &reason);
+	raw = r == 0 ? NULL : raw;
+	if (r == 0 && catalog_is_composed(c)) {
+		catalog_close(c);
+		reason = "it was composed by a mirror";
+		r = -EBADMSG;
+	}
 	if (r < 0)
 		return log_error_errno(r, "cannot use %s/%s: %s%s%s", depot->path, name,
 			log_strerror(r), reason ? ": " : "", reason ? reason : "");
-	raw = NULL;
+	*out = c;
 	return 0;
 }
 
