@@ -39,6 +39,7 @@ struct catalog_builder {
 	size_t target_bytes;
 	struct catalog_nested *nested;
 	uint32_t nested_count;
+	bool is_composed;
 };
 
 static void *grow(void *p, size_t bytes)
@@ -286,6 +287,12 @@ uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *
 	return handle;
 }
 
+void builder_stale(struct catalog_builder *b, uint32_t entry)
+{
+	b->nodes[entry].entry.flags |= CATALOG_ENTRY_STALE;
+	b->is_composed = true;
+}
+
 void builder_xattr(struct catalog_builder *b, uint32_t entry, const char *name,
 	const void *value, size_t len)
 {
@@ -340,7 +347,8 @@ static uint32_t *number_nodes(struct catalog_builder *b)
 		struct node *dir = &b->nodes[order[i]];
 		uint32_t first = count;
 
-		if (!S_ISDIR(dir->entry.mode) || dir->entry.flags & CATALOG_ENTRY_NESTED)
+		if (!S_ISDIR(dir->entry.mode) ||
+			(dir->entry.flags & CATALOG_ENTRY_NESTED))
 			continue;
 		for (uint32_t k = 1; k < b->node_count; k++)
 			if (b->nodes[k].parent == order[i])
@@ -438,7 +446,8 @@ static void write_header(const struct catalog_builder *b, struct catalog_header 
 {
 	memcpy(h->magic, CATALOG_MAGIC, sizeof(h->magic));
 	h->version = CATALOG_VERSION;
-	h->section_count = CATALOG_PUBLISHED_SECTIONS;
+	h->section_count = b->is_composed ? CATALOG_SECTIONS : CATALOG_PUBLISHED_SECTIONS;
+	h->flags = b->is_composed ? CATALOG_COMPOSED : 0;
 	h->tree_entries = b->node_count;
 	for (uint32_t i = 0; i < b->node_count; i++)
 		if (S_ISREG(b->nodes[i].entry.mode))
@@ -454,7 +463,7 @@ static void join_sections(
 {
 	uint64_t total = sizeof(*h);
 
-	for (size_t i = 0; i < CATALOG_SECTIONS; i++) {
+	for (size_t i = 0; i < h->section_count; i++) {
 		h->sections[i] = (struct catalog_section_ref){
 			.offset = total, .count = s[i].count};
 		total = (total + s[i].bytes + 7) / 8 * 8;
@@ -528,6 +537,9 @@ struct built_catalog *builder_finish(struct catalog_builder *b)
 	append(&s[CATALOG_NESTED], b->nested, b->nested_count * sizeof(*b->nested),
 		b->nested_count);
 	append(&s[CATALOG_PATH], b->path, strlen(b->path), strlen(b->path));
+	for (uint32_t i = 0; b->is_composed && i < b->nested_count; i++)
+		append(&s[CATALOG_LOCAL], &(struct catalog_local){0},
+			sizeof(struct catalog_local), 1);
 	write_header(b, &header);
 	join_sections(&header, s, built);
 	for (size_t i = 0; i < CATALOG_SECTIONS; i++)

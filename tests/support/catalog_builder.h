@@ -62,6 +62,9 @@ uint32_t builder_link(
 uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *name,
 	const struct built_catalog *child);
 
+/* Marks an entry as stale: it makes the catalog a composed one. */
+void builder_stale(struct catalog_builder *b, uint32_t entry);
+
 /* Attributes of an entry, in the order of their names. */
 void builder_xattr(struct catalog_builder *b, uint32_t entry, const char *name,
 	const void *value, size_t len);
