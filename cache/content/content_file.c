@@ -45,6 +45,28 @@ static bool has_piece(struct content_file *file, uint32_t piece) REQUIRES(file->
 	return false;
 }
 
+bool content_file_fits(const struct content_file *file, const struct catalog *c,
+	const struct catalog_content *content)
+{
+	const struct catalog_content *own = file->content;
+
+	if (file->catalog == c && own == content)
+		return true;
+	if (own->piece_count != content->piece_count || own->size != content->size)
+		return false;
+	for (uint32_t i = 0; i < content->piece_count; i++) {
+		const struct catalog_piece *a =
+			&file->catalog->pieces[own->first_piece + i];
+		const struct catalog_piece *b = &c->pieces[content->first_piece + i];
+
+		if (a->position != b->position ||
+			file->catalog->chunks[a->chunk].length !=
+				c->chunks[b->chunk].length)
+			return false;
+	}
+	return true;
+}
+
 bool content_has_piece(struct content_store *store, const struct catalog *c,
 	const struct catalog_content *content, uint32_t piece)
 {
@@ -53,7 +75,7 @@ bool content_has_piece(struct content_store *store, const struct catalog *c,
 
 	if (!file)
 		return false;
-	if (file->catalog == c && file->content == content) {
+	if (content_file_fits(file, c, content)) {
 		mutex_lock(&file->lock);
 		has = atomic_load(&file->object_fd) >= 0 || has_piece(file, piece);
 		mutex_unlock(&file->lock);
@@ -165,20 +187,20 @@ static struct waiter *take_all(struct content_file *file) REQUIRES(file->lock)
 	return all;
 }
 
-void content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data)
+int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data)
 {
 	const struct catalog_piece *p =
 		&file->catalog->pieces[file->content->first_piece + piece];
 	uint32_t len = file->catalog->chunks[p->chunk].length;
 	struct waiter *served = NULL;
 	int error = 0;
+	int r = 0;
 
 	mutex_lock(&file->lock);
 	if (atomic_load(&file->object_fd) < 0 && !has_piece(file, piece)) {
-		int r = content_is_single(file->catalog, file->content)
-				? land_object(file, data)
-				: land_partial(file, piece, p->position, data, len);
-
+		r = content_is_single(file->catalog, file->content)
+			    ? land_object(file, data)
+			    : land_partial(file, piece, p->position, data, len);
 		if (r < 0) {
 			content_warn_not_cached(file->store, r);
 			error = land_loose(file, piece, data, len);
@@ -189,6 +211,30 @@ void content_file_land(struct content_file *file, uint32_t piece, const uint8_t 
 		served = take_all(file);
 	mutex_unlock(&file->lock);
 	waiter_wake_all(served, error);
+	return r;
+}
+
+int content_land_piece(struct content_store *store, const struct catalog *c,
+	const struct catalog_content *content, uint32_t piece, const uint8_t *data)
+{
+	struct content_file *file = content_find(store, &content->digest);
+	int r = 0;
+
+	if (!file && content_is_single(c, content)) {
+		r = object_store_put(store->config.objects, &content->digest, data,
+			(size_t)content->size);
+		if (r < 0)
+			content_warn_not_cached(store, r);
+		return r;
+	}
+	if (!file)
+		r = content_open_record(store, c, content, &file);
+	if (r < 0)
+		return r;
+	r = content_file_fits(file, c, content) ? content_file_land(file, piece, data)
+						: -EBUSY;
+	content_close(file);
+	return r;
 }
 
 void content_file_fail(struct content_file *file, uint32_t piece, int error)

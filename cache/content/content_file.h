@@ -64,13 +64,24 @@ int content_open_record(struct content_store *store, const struct catalog *catal
 /* Whether the content is one chunk from its first to its last byte. */
 bool content_is_single(const struct catalog *c, const struct catalog_content *content);
 
-/* Whether a piece of this content (if it is open) is on disk already. */
+/* Whether a piece of this content (if it is open) is here already. */
 bool content_has_piece(struct content_store *store, const struct catalog *c,
 	const struct catalog_content *content, uint32_t piece);
 
+/* Whether the record's pieces are cut as those of `content` in `c`: an open record may be of
+ * another version's catalog, or of another publisher's chunks. */
+bool content_file_fits(const struct content_file *file, const struct catalog *c,
+	const struct catalog_content *content);
+
 /* Lands a verified piece (counted from the content's first) and wakes who waited for it. A
- * disk that cannot take it costs the cache, not the reader. */
-void content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data);
+ * disk that cannot take it costs the cache, not the reader. Returns 0 if the piece is on disk
+ * now, else why it is not. */
+int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data);
+
+/* As content_file_land() for a content that may be open or not; -EBUSY for one that is open and
+ * cut in another way. */
+int content_land_piece(struct content_store *store, const struct catalog *c,
+	const struct catalog_content *content, uint32_t piece, const uint8_t *data);
 
 /* Wakes those who wait for a piece that will not come. */
 void content_file_fail(struct content_file *file, uint32_t piece, int error);

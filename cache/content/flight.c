@@ -30,6 +30,7 @@ struct flight {
 	struct interest *interests;
 	size_t interest_count;
 	size_t interest_capacity;
+	struct flight_watch *watches;
 };
 
 struct batch {
@@ -82,22 +83,36 @@ static void remove_flight(struct flight_table *table, struct flight *f)
 	f->is_in_table = false;
 }
 
-/* Who waits for this flight now; the list is the caller's. With `is_last` an empty one ends
- * the flight. */
-static size_t take_interests(
-	struct flight_table *table, struct flight *f, bool is_last, struct interest **out)
-{
-	mutex_lock(&table->lock);
-	size_t count = f->interest_count;
+/* Those who wait for a flight, taken off it. */
+struct crowd {
+	struct interest *interests;
+	size_t count;
+	struct flight_watch *watches;
+};
 
-	*out = f->interests;
+static void take_interests_locked(struct flight *f, struct crowd *out)
+{
+	*out = (struct crowd){.interests = f->interests, .count = f->interest_count};
 	f->interests = NULL;
 	f->interest_count = 0;
 	f->interest_capacity = 0;
-	if (count == 0 && is_last && f->is_in_table)
+}
+
+/* Everybody; when nobody is left to take, or with `is_over`, the flight ends: a later miss starts
+ * afresh. */
+static bool take_crowd(
+	struct flight_table *table, struct flight *f, bool is_over, struct crowd *out)
+{
+	mutex_lock(&table->lock);
+	take_interests_locked(f, out);
+	out->watches = f->watches;
+	f->watches = NULL;
+	bool is_empty = out->count == 0 && !out->watches;
+
+	if (f->is_in_table && (is_empty || is_over))
 		remove_flight(table, f);
 	mutex_unlock(&table->lock);
-	return count;
+	return !is_empty;
 }
 
 static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_t *data)
@@ -115,85 +130,74 @@ static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_
 	return true;
 }
 
-/* What else the frame holds: pieces of other files, and small files whole. */
-static void land_neighbours(struct content_store *store, const struct catalog *c,
+/* What else the frame holds: pieces of other files, and small files whole. Returns 0 or why some
+ * of it is not on disk. */
+static int land_neighbours(struct content_store *store, const struct catalog *c,
 	uint32_t frame, const uint8_t *data)
 {
 	const struct catalog_frame *f = &c->frames[frame];
+	int error = 0;
 
 	for (uint32_t i = 0; i < f->chunk_count; i++) {
 		const struct catalog_chunk *k = &c->chunks[f->first_chunk + i];
 		const struct catalog_content *content = &c->contents[k->content];
-		struct content_file *file = content_find(store, &content->digest);
+		int r = content_land_piece(store, c, content,
+			k->piece - content->first_piece, data + k->offset);
 
-		if (!file && content_is_single(c, content)) {
-			int r = object_store_put(store->config.objects, &content->digest,
-				data + k->offset, k->length);
-			if (r < 0)
-				content_warn_not_cached(store, r);
-			continue;
-		}
-		if (!file && content_open_record(store, c, content, &file) < 0)
-			continue;
-		/* an open record may have been cut differently by another catalog */
-		if (file->catalog == c && file->content == content)
-			content_file_land(
-				file, k->piece - content->first_piece, data + k->offset);
-		content_close(file);
+		if (r < 0)
+			error = r;
 	}
+	return error;
 }
 
-/* Lands the frame for all who wait for a piece in it; false when there was nobody. */
-static bool land_interests(
-	struct content_store *store, struct flight *f, bool is_last, const uint8_t *data)
+/* Lands the frame for those who wait for a piece in it. */
+static void land_interests(struct crowd *crowd, const uint8_t *data)
 {
-	struct interest *list;
-	size_t count = take_interests(&store->flights, f, is_last, &list);
-
-	for (size_t i = 0; i < count; i++) {
-		struct content_file *file = list[i].file;
+	for (size_t i = 0; i < crowd->count; i++) {
+		struct content_file *file = crowd->interests[i].file;
+		uint32_t piece = crowd->interests[i].piece;
 		const struct catalog_piece *p =
-			&file->catalog
-				 ->pieces[file->content->first_piece + list[i].piece];
+			&file->catalog->pieces[file->content->first_piece + piece];
 
-		content_file_land(file, list[i].piece,
-			data + file->catalog->chunks[p->chunk].offset);
+		(void)content_file_land(
+			file, piece, data + file->catalog->chunks[p->chunk].offset);
 		content_close(file);
 	}
-	free(list);
-	return count > 0;
+	free(crowd->interests);
+}
+
+static void call_watches(struct flight_watch *list, const uint8_t *data, int error)
+{
+	while (list) {
+		struct flight_watch *next = list->next;
+
+		list->landed(list, data, error);
+		list = next;
+	}
 }
 
 static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *data)
 {
 	struct batch *batch = (struct batch *)rq;
+	struct content_store *store = batch->store;
 	struct flight *f = batch->flights[index];
+	struct crowd crowd;
 
 	if (!is_frame_sound(f->catalog, f->frame, data))
 		return -EBADMSG;
 	/* first who waits; the flight stays in the table while the neighbours land, so that
 	 * a reader of one of them joins it instead of asking again */
-	(void)land_interests(batch->store, f, false, data);
-	land_neighbours(batch->store, f->catalog, f->frame, data);
-	while (land_interests(batch->store, f, true, data))
-		continue;
+	mutex_lock(&store->flights.lock);
+	take_interests_locked(f, &crowd);
+	mutex_unlock(&store->flights.lock);
+	land_interests(&crowd, data);
+	int error = land_neighbours(store, f->catalog, f->frame, data);
+
+	while (take_crowd(&store->flights, f, false, &crowd)) {
+		land_interests(&crowd, data);
+		call_watches(crowd.watches, data, error);
+	}
 	return 0;
-}
-
-/* Takes the flight out of the table and with it all who wait: a later miss starts afresh. */
-static size_t end_flight(
-	struct flight_table *table, struct flight *f, struct interest **out)
-{
-	mutex_lock(&table->lock);
-	size_t count = f->interest_count;
-
-	*out = f->interests;
-	f->interests = NULL;
-	f->interest_count = 0;
-	if (f->is_in_table)
-		remove_flight(table, f);
-	mutex_unlock(&table->lock);
-	return count;
 }
 
 static void batch_free(struct batch *batch)
@@ -202,21 +206,26 @@ static void batch_free(struct batch *batch)
 	free(batch);
 }
 
+static void fail_crowd(struct crowd *crowd, int error)
+{
+	for (size_t i = 0; i < crowd->count; i++) {
+		content_file_fail(
+			crowd->interests[i].file, crowd->interests[i].piece, error);
+		content_close(crowd->interests[i].file);
+	}
+	free(crowd->interests);
+	call_watches(crowd->watches, NULL, error);
+}
+
 static void batch_done(struct frame_request *rq, int error)
 {
 	struct batch *batch = (struct batch *)rq;
 
 	for (size_t i = 0; i < batch->flight_count; i++) {
-		struct interest *list;
-		size_t count =
-			end_flight(&batch->store->flights, batch->flights[i], &list);
+		struct crowd crowd;
 
-		for (size_t j = 0; j < count; j++) {
-			content_file_fail(
-				list[j].file, list[j].piece, error ? error : -EIO);
-			content_close(list[j].file);
-		}
-		free(list);
+		(void)take_crowd(&batch->store->flights, batch->flights[i], true, &crowd);
+		fail_crowd(&crowd, error ? error : -EIO);
 		free(batch->flights[i]);
 	}
 	batch_free(batch);
@@ -392,4 +401,51 @@ void flight_request_ahead(struct content_store *store, const struct catalog *c,
 		mutex_unlock(&store->flights.lock);
 	}
 	send_batches(store, batches);
+}
+
+void flight_watch_frames(struct content_store *store, const struct catalog *c,
+	uint32_t first, struct flight_watch *const *watches, size_t count)
+{
+	struct batch *batches = NULL;
+	size_t queued = 0;
+	int r = 0;
+
+	mutex_lock(&store->flights.lock);
+	while (queued < count && r == 0) {
+		uint32_t frame = first + (uint32_t)queued;
+		struct flight *f = find_flight(&store->flights, c, frame);
+
+		watches[queued]->is_first = !f;
+		if (!f)
+			r = start_flight(store, c, frame, FETCH_BACKGROUND, &batches, &f);
+		if (r < 0)
+			break;
+		watches[queued]->next = f->watches;
+		f->watches = watches[queued];
+		queued++;
+	}
+	mutex_unlock(&store->flights.lock);
+	for (size_t i = queued; i < count; i++)
+		watches[i]->landed(watches[i], NULL, r);
+	send_batches(store, batches);
+}
+
+bool flight_unwatch(struct content_store *store, const struct catalog *c, uint32_t frame,
+	struct flight_watch *watch)
+{
+	bool was_there = false;
+
+	mutex_lock(&store->flights.lock);
+	struct flight *f = find_flight(&store->flights, c, frame);
+
+	for (struct flight_watch **at = f ? &f->watches : NULL; at && *at;
+		at = &(*at)->next) {
+		if (*at != watch)
+			continue;
+		*at = watch->next;
+		was_there = true;
+		break;
+	}
+	mutex_unlock(&store->flights.lock);
+	return was_there;
 }

@@ -5,29 +5,28 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/mutex.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #define OBJECTS_DIR "objects"
 #define FANOUT	    256
 
+/* Landing locks, by digest: more than there are threads that land. */
+#define LANDINGS 64
+
 struct object_store {
 	struct checkpoint *checkpoint;
+	struct mutex landing[LANDINGS];
 	int dirfd;
 	_Atomic int fanout[FANOUT]; /* descriptors of objects/<aa>, -1 until first used */
 	atomic_uint_fast64_t used_bytes;
-	atomic_uint landing_number; /* makes temporary names unique in this session */
-	unsigned int session;
 };
-
-#define TMP_PREFIX    "tmp-"
-#define TMP_NAME_SIZE 40
 
 int object_store_open(
 	int cache_dirfd, struct checkpoint *checkpoint, struct object_store **out)
@@ -43,8 +42,8 @@ int object_store_open(
 	if (store->dirfd < 0)
 		return -errno;
 	store->checkpoint = checkpoint;
-	if (getrandom(&store->session, sizeof(store->session), 0) < 0)
-		store->session = (unsigned int)clock_mono_ns();
+	for (size_t i = 0; i < LANDINGS; i++)
+		mutex_init(&store->landing[i]);
 	for (size_t i = 0; i < FANOUT; i++)
 		store->fanout[i] = -1;
 	*out = TAKE_PTR(store);
@@ -58,6 +57,8 @@ void object_store_free(struct object_store *store)
 	for (size_t i = 0; i < FANOUT; i++)
 		if (store->fanout[i] >= 0)
 			close(store->fanout[i]);
+	for (size_t i = 0; i < LANDINGS; i++)
+		mutex_release(&store->landing[i]);
 	close(store->dirfd);
 	free(store);
 }
@@ -144,6 +145,31 @@ static void uncount(struct object_store *store, uint64_t size)
 		continue;
 }
 
+static struct mutex *landing_of(struct object_store *store, const struct digest *digest)
+{
+	/* the first byte is the directory's */
+	return &store->landing[digest->bytes[1] % LANDINGS];
+}
+
+/* Removes an object that is not what its name says, unless it was only being written. */
+static void remove_damaged(struct object_store *store, int dirfd, const char *name,
+	const struct digest *digest, uint64_t size, bool is_complete)
+{
+	struct mutex *landing = landing_of(store, digest);
+	struct stat st;
+
+	mutex_lock(landing);
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		(is_complete || (uint64_t)st.st_size != size || !S_ISREG(st.st_mode))) {
+		log_warn("object %s in the cache is damaged: removed, it will be fetched "
+			 "again",
+			name);
+		if (unlinkat(dirfd, name, 0) == 0)
+			uncount(store, (uint64_t)st.st_size);
+	}
+	mutex_unlock(landing);
+}
+
 static int open_verified(struct object_store *store, const struct digest *digest,
 	uint64_t size, const _Atomic bool *stop)
 {
@@ -160,16 +186,13 @@ static int open_verified(struct object_store *store, const struct digest *digest
 		return -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	int r = (uint64_t)st.st_size == size && S_ISREG(st.st_mode) ? 0 : -EBADMSG;
+	bool is_complete = (uint64_t)st.st_size == size && S_ISREG(st.st_mode);
+	int r = is_complete ? 0 : -EBADMSG;
 
 	if (r == 0 && checkpoint_is_doubtful(store->checkpoint, stat_mtime_ns(&st)))
 		r = verify_doubtful(fd, digest, stop);
 	if (r == -EBADMSG) {
-		log_warn("object %s in the cache is damaged: removed, it will be fetched "
-			 "again",
-			name);
-		if (unlinkat(dirfd, name, 0) == 0)
-			uncount(store, (uint64_t)st.st_size);
+		remove_damaged(store, dirfd, name, digest, size, is_complete);
 		return -ENOENT;
 	}
 	return r < 0 ? r : TAKE_FD(fd);
@@ -205,21 +228,9 @@ bool object_store_has(struct object_store *store, const struct digest *digest,
 	return true;
 }
 
-int object_store_put(struct object_store *store, const struct digest *digest,
-	const void *data, size_t len)
+static int write_new(int dirfd, const char *name, const void *data, size_t len)
 {
-	char name[DIGEST_HEX_SIZE];
-	char tmp[TMP_NAME_SIZE];
-	int dirfd = fanout_dir(store, digest->bytes[0], true);
-
-	if (dirfd < 0)
-		return dirfd;
-	digest_to_hex(digest, name);
-	if (faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return 0;
-	(void)snprintf(tmp, sizeof(tmp), TMP_PREFIX "%u-%u", store->session,
-		atomic_fetch_add(&store->landing_number, 1));
-	int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -errno;
@@ -227,14 +238,60 @@ int object_store_put(struct object_store *store, const struct digest *digest,
 
 	if (close(fd) < 0 && r == 0)
 		r = -errno;
-	if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
-		r = -errno;
-	if (r < 0) {
-		(void)unlinkat(dirfd, tmp, 0);
-		return r;
-	}
-	atomic_fetch_add(&store->used_bytes, len);
+	if (r < 0)
+		(void)unlinkat(dirfd, name, 0);
+	return r;
+}
+
+/* What stands where an object of this size is to land: nobody else is writing it. 1: it is there,
+ * 0: the place is free now. */
+static int look_at_taken(
+	struct object_store *store, int dirfd, const char *name, uint64_t size)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size == size)
+		return 1;
+	if (unlinkat(dirfd, name, 0) < 0)
+		return -errno;
+	uncount(store, (uint64_t)st.st_size);
 	return 0;
+}
+
+/*
+ * Three system calls, under the name that it will have: with a temporary name and a rename
+ * landing a small file costs half as much again (docs/performance.md). A file that is not complete
+ * is smaller than its content: it grows by write() alone, which a kill ends early, never with
+ * a hole. So its size tells whether it is complete, and the lock whether somebody is
+ * writing it still.
+ */
+int object_store_put(struct object_store *store, const struct digest *digest,
+	const void *data, size_t len)
+{
+	char name[DIGEST_HEX_SIZE];
+	int dirfd = fanout_dir(store, digest->bytes[0], true);
+	struct mutex *landing = landing_of(store, digest);
+
+	if (dirfd < 0)
+		return dirfd;
+	digest_to_hex(digest, name);
+	mutex_lock(landing);
+	int r = write_new(dirfd, name, data, len);
+
+	if (r == -EEXIST) {
+		r = look_at_taken(store, dirfd, name, len);
+		if (r != 0) {
+			mutex_unlock(landing);
+			return r < 0 ? r : 0;
+		}
+		r = write_new(dirfd, name, data, len);
+	}
+	mutex_unlock(landing);
+	if (r == 0)
+		atomic_fetch_add(&store->used_bytes, len);
+	return r;
 }
 
 int object_store_adopt(struct object_store *store, const struct digest *digest,
@@ -266,14 +323,6 @@ static bool scan_entry(
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT;
-	if (strncmp(name, TMP_PREFIX, strlen(TMP_PREFIX)) == 0) {
-		char mine[TMP_NAME_SIZE];
-		int n = snprintf(mine, sizeof(mine), TMP_PREFIX "%u-", store->session);
-
-		if (strncmp(name, mine, (size_t)n) != 0)
-			(void)unlinkat(dirfd, name, 0);
-		return true;
-	}
 	if (digest_from_hex(name, &digest) < 0 || name[DIGEST_HEX_SIZE - 1] != '\0')
 		return true;
 	/* landed while this scan ran: counted then */

@@ -10,9 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define YESTERDAY (clock_real_ns() - 24 * 3600 * NS_PER_SEC)
@@ -165,21 +168,67 @@ static void a_doubtful_object_that_is_torn_is_removed(void **state)
 	assert_false(scratch_has(&scratch, path));
 }
 
-static void a_scan_counts_and_removes_what_a_landing_left(void **state)
+/* As a kill leaves it: with its name, cut short. */
+static void what_an_interrupted_landing_left_gives_way(void **state)
 {
-	char left[64];
+	(void)state;
+	assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), 0);
+	scratch_write(&scratch, path, text, TEXT_LEN - 1);
+	assert_false(object_store_has(store, &digest, TEXT_LEN, NULL));
+	assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), 0);
+	expect_text(get());
+	assert_true(object_store_used(store) == TEXT_LEN + 1);
+}
 
+struct landers {
+	atomic_bool stop;
+	atomic_uint wrong;
+};
+
+/* Who looks while it is being written takes it for missing, never for damaged. */
+static void *get_again_and_again(void *arg)
+{
+	struct landers *l = arg;
+
+	while (!atomic_load(&l->stop)) {
+		int fd = get();
+
+		if (fd >= 0)
+			close(fd);
+		else if (fd != -ENOENT)
+			atomic_fetch_add(&l->wrong, 1);
+	}
+	return NULL;
+}
+
+static void nobody_takes_away_what_is_just_being_written(void **state)
+{
+	struct landers landers = {.stop = false};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, get_again_and_again, &landers), 0);
+	for (int i = 0; i < 3000; i++) {
+		(void)unlinkat(scratch.fd, path, 0);
+		assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), 0);
+		if (!scratch_has(&scratch, path))
+			atomic_fetch_add(&landers.wrong, 1);
+	}
+	atomic_store(&landers.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(landers.wrong, 0);
+}
+
+static void a_scan_counts_what_is_here(void **state)
+{
 	(void)state;
 	assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), 0);
 	scratch_set_mtime(&scratch, path, YESTERDAY);
-	(void)snprintf(left, sizeof(left), "%.10s/tmp-12-1", path);
-	scratch_write(&scratch, left, "half", 4);
 	close_all();
 	open_all();
 	assert_true(object_store_used(store) == 0);
 	object_store_scan(store, &go_on);
 	assert_true(object_store_used(store) == TEXT_LEN);
-	assert_false(scratch_has(&scratch, left));
 	expect_text(get());
 	/* settled: a checkpoint may be written now */
 	assert_int_equal(checkpoint_write(checkpoint, false), 0);
@@ -242,6 +291,16 @@ static void a_complete_file_is_adopted(void **state)
 		-ENOENT);
 }
 
+/* Files may not grow beyond `bytes` any more: writes end early, as on a disk that is full. */
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
 static void a_put_that_fails_leaves_nothing_behind(void **state)
 {
 	(void)state;
@@ -249,11 +308,11 @@ static void a_put_that_fails_leaves_nothing_behind(void **state)
 	char dir[16];
 
 	(void)snprintf(dir, sizeof(dir), "%.10s", path);
-	/* a directory in the object's place: everything works but the rename */
-	assert_int_equal(mkdirat(scratch.fd, path, 0700), 0);
-	assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), 0);
-	assert_int_equal(unlinkat(scratch.fd, path, AT_REMOVEDIR), 0);
+	limit_files(4);
+	assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), -EFBIG);
+	limit_files(RLIM_INFINITY);
 	assert_int_equal(scratch_count(&scratch, dir), 0);
+	assert_true(object_store_used(store) == 0);
 }
 
 int main(void)
@@ -267,7 +326,9 @@ int main(void)
 		T(a_symlink_in_an_objects_place_is_not_followed),
 		T(a_doubtful_object_is_verified_before_it_is_served),
 		T(a_doubtful_object_that_is_torn_is_removed),
-		T(a_scan_counts_and_removes_what_a_landing_left),
+		T(what_an_interrupted_landing_left_gives_way),
+		T(nobody_takes_away_what_is_just_being_written),
+		T(a_scan_counts_what_is_here),
 		T(a_scan_removes_torn_objects_that_are_in_doubt),
 		T(a_scan_that_could_not_verify_everything_settles_nothing),
 		T(a_scan_told_to_stop_settles_nothing),
@@ -276,5 +337,8 @@ int main(void)
 	};
 
 	log_detach_stderr();
+	/* what RLIMIT_FSIZE would kill with */
+	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,7 @@ struct catalog_builder {
 	struct built_frame *raw_frames;
 	uint32_t frame_count;
 	uint32_t frame_bytes;
+	bool shares_chunks;
 	uint64_t pack_bytes;
 	uint8_t *targets;
 	size_t target_bytes;
@@ -82,6 +83,11 @@ void builder_frame_bytes(struct catalog_builder *b, uint32_t bytes)
 	b->frame_bytes = bytes;
 }
 
+void builder_share_chunks(struct catalog_builder *b)
+{
+	b->shares_chunks = true;
+}
+
 static uint32_t add_node(
 	struct catalog_builder *b, uint32_t parent, const char *name, uint32_t mode)
 {
@@ -126,7 +132,12 @@ static uint32_t add_chunk(struct catalog_builder *b, const uint8_t *data, uint32
 {
 	struct built_frame *raw =
 		b->frame_count ? &b->raw_frames[b->frame_count - 1] : NULL;
+	struct digest digest;
 
+	must(digest_of(data, len, &digest));
+	for (uint32_t i = 0; b->shares_chunks && i < b->chunk_count; i++)
+		if (digest_equal(&b->chunks[i].digest, &digest))
+			return i;
 	if (!raw || raw->length + len > b->frame_bytes) {
 		uint32_t i = b->frame_count++;
 
@@ -148,7 +159,7 @@ static uint32_t add_chunk(struct catalog_builder *b, const uint8_t *data, uint32
 		.length = len,
 		.content = b->content_count - 1,
 		.piece = b->piece_count};
-	must(digest_of(data, len, &chunk->digest));
+	chunk->digest = digest;
 	raw->data = grow(raw->data, raw->length + len);
 	memcpy(raw->data + raw->length, data, len);
 	raw->length += len;

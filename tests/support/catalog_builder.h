@@ -44,6 +44,9 @@ struct catalog_builder *builder_new(const char *path);
 /* Frames end when they hold this many bytes (FRAME_MAX_BYTES at first). */
 void builder_frame_bytes(struct catalog_builder *b, uint32_t bytes);
 
+/* From here on a chunk that is there already is not stored again. */
+void builder_share_chunks(struct catalog_builder *b);
+
 /* All return the new entry's handle: no index of the catalog, which is not numbered yet. */
 uint32_t builder_dir(struct catalog_builder *b, uint32_t parent, const char *name);
 uint32_t builder_file(struct catalog_builder *b, uint32_t parent, const char *name,
