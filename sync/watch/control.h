@@ -22,8 +22,8 @@
 #define CONTROL_REPLY_MAX   (64 * 1024 * 1024)
 #define CONTROL_PATH_SIZE   108 /* of sun_path */
 
-/* Answers a request (NUL-terminated text, not yet parsed) by appending to `reply`. On the
- * control thread: other callers wait meanwhile. A negative return is sent as
+/* Answers a request (NUL-terminated text, not yet parsed) by appending to `reply`. On a thread of
+ * its own, up to 8 at once; who asks then waits for one of them to end. A negative return is sent as
  * {"error": "its words"} in place of what `reply` holds. */
 typedef int (*control_handler)(void *arg, const char *request, struct buffer *reply);
 
@@ -35,7 +35,7 @@ struct control;
 int control_start(const char *mountpoint, control_handler handle, void *arg,
 	struct control **out) WARN_UNUSED;
 
-/* Ends the thread and removes the socket. Not from the handler. */
+/* Ends the thread and removes the socket; waits for the handlers that run. Not from one of them. */
 void control_stop(struct control *control);
 
 /* Sends `request` and appends the reply to `reply`, whose maximum bounds it. Returns 0,

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,18 +19,32 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define CLIENTS_MAX 32
-#define READ_STEP   4096
+#define CLIENTS_MAX  32
+#define HANDLERS_MAX 8
+#define READ_STEP    4096
 
 /* To send a request, or to take a step of the reply: nobody may hold a place by silence. */
 #define CLIENT_TIMEOUT_NS (5 * NS_PER_SEC)
 #define POLL_MS		  500
 
+enum client_state {
+	CLIENT_ASKS,
+	CLIENT_WAITS, /* for one of the HANDLERS_MAX to be free */
+	CLIENT_HANDLED,
+	CLIENT_IS_TOLD,
+};
+
+/* All of it is the control thread's own, but while it is CLIENT_HANDLED request, reply and error are
+ * its handler's, until this sets `is_over`. */
 struct client {
 	int fd; /* -1: free */
-	bool is_replying;
+	enum client_state state;
 	int64_t deadline_ns;
 	size_t sent;
+	struct control *control;
+	pthread_t handler;
+	atomic_bool is_over;
+	int error;
 	struct buffer request;
 	struct buffer reply;
 };
@@ -39,8 +54,10 @@ struct control {
 	void *arg;
 	struct sockaddr_un address;
 	int listener;
-	int wake; /* an eventfd: readable means stop */
+	int wake; /* an eventfd: look whether to stop, and for handlers that are over */
+	atomic_bool is_stopping;
 	pthread_t thread;
+	size_t handlers; /* running */
 	struct client clients[CLIENTS_MAX];
 };
 
@@ -84,43 +101,84 @@ static void client_accept(struct control *control)
 	}
 	*c = (struct client){
 		.fd = fd,
+		.control = control,
 		.deadline_ns = clock_mono_ns() + CLIENT_TIMEOUT_NS,
 		.request = BUFFER_INIT(CONTROL_REQUEST_MAX + 1),
 		.reply = BUFFER_INIT(CONTROL_REPLY_MAX),
 	};
 }
 
-/* The request is complete. Returns 0, or -errno when there is nothing to send. */
-static int client_handle(struct control *control, struct client *c)
+static void *run_handler(void *arg)
 {
-	int r = buffer_add(&c->request, "", 1);
+	struct client *c = arg;
+	struct control *control = c->control;
 
-	if (r < 0)
-		return r;
-	int64_t start_ns = clock_mono_ns();
+	c->error =
+		control->handle(control->arg, (const char *)c->request.data, &c->reply);
+	atomic_store(&c->is_over, true);
+	(void)eventfd_write(control->wake, 1);
+	return NULL;
+}
 
-	r = control->handle(control->arg, (const char *)c->request.data, &c->reply);
-	/* the others waited for this one, not we for them */
-	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		control->clients[i].deadline_ns += clock_mono_ns() - start_ns;
-	if (r < 0) {
-		c->reply.len = 0;
-		r = buffer_printf(&c->reply, "{\"error\": \"%s\"}", log_strerror(r));
+static void handler_begin(struct control *control, struct client *c)
+{
+	atomic_store(&c->is_over, false);
+	if (thread_start(&c->handler, "control-verb", run_handler, c) < 0) {
+		client_end(c);
+		return;
 	}
-	c->is_replying = true;
-	return r;
+	c->state = CLIENT_HANDLED;
+	control->handlers++;
+}
+
+/* Ends with the client told, or gone when there is nothing to tell it. */
+static void handler_end(struct control *control, struct client *c)
+{
+	int r = 0;
+
+	(void)pthread_join(c->handler, NULL);
+	control->handlers--;
+	if (c->error < 0) {
+		c->reply.len = 0;
+		r = buffer_printf(
+			&c->reply, "{\"error\": \"%s\"}", log_strerror(c->error));
+	}
+	c->state = CLIENT_IS_TOLD;
+	c->deadline_ns = clock_mono_ns() + CLIENT_TIMEOUT_NS;
+	if (r < 0)
+		client_end(c);
+}
+
+/* Who waits longest first: its deadline, set when it had asked, is the earliest. */
+static void handlers_begin(struct control *control)
+{
+	while (control->handlers < HANDLERS_MAX) {
+		struct client *first = NULL;
+
+		for (struct client *c = control->clients;
+			c < control->clients + CLIENTS_MAX; c++)
+			if (c->fd >= 0 && c->state == CLIENT_WAITS &&
+				(!first || c->deadline_ns < first->deadline_ns))
+				first = c;
+		if (!first)
+			return;
+		handler_begin(control, first);
+	}
 }
 
 /* Both return 0 while there is more to come, 1 at the end, or -errno. */
-static int client_read(struct control *control, struct client *c)
+static int client_read(struct client *c)
 {
 	char step[READ_STEP];
 	ssize_t n = recv(c->fd, step, sizeof(step), 0);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (n == 0)
-		return client_handle(control, c);
+	if (n == 0) {
+		c->state = CLIENT_WAITS;
+		c->deadline_ns = clock_mono_ns();
+		return buffer_add(&c->request, "", 1);
+	}
 	if (c->request.len + (size_t)n > CONTROL_REQUEST_MAX)
 		return -EMSGSIZE;
 	return buffer_add(&c->request, step, (size_t)n);
@@ -134,20 +192,28 @@ static int client_write(struct client *c)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	c->sent += (size_t)n;
+	c->deadline_ns = clock_mono_ns() + CLIENT_TIMEOUT_NS;
 	return c->sent == c->reply.len;
+}
+
+static bool is_talking(const struct client *c)
+{
+	return c->fd >= 0 && (c->state == CLIENT_ASKS || c->state == CLIENT_IS_TOLD);
 }
 
 static void client_serve(struct control *control, struct client *c, short events)
 {
 	int r = 0;
 
-	if (events) {
-		r = c->is_replying ? client_write(c) : client_read(control, c);
-		/* from here on its handler's time is over, and the client's own runs */
-		if (c->is_replying)
-			c->deadline_ns = clock_mono_ns() + CLIENT_TIMEOUT_NS;
+	if (c->state == CLIENT_HANDLED && atomic_load(&c->is_over)) {
+		handler_end(control, c);
+		return;
 	}
-	if (r != 0 || clock_mono_ns() > c->deadline_ns)
+	if (!is_talking(c))
+		return;
+	if (events)
+		r = c->state == CLIENT_IS_TOLD ? client_write(c) : client_read(c);
+	if (r != 0 || (is_talking(c) && clock_mono_ns() > c->deadline_ns))
 		client_end(c);
 }
 
@@ -155,30 +221,37 @@ static void *run_control(void *arg)
 {
 	struct control *control = arg;
 	struct pollfd polled[CLIENTS_MAX + 2];
+	eventfd_t woken;
 
-	for (;;) {
+	while (!atomic_load(&control->is_stopping)) {
 		polled[CLIENTS_MAX] = (struct pollfd){control->listener, POLLIN, 0};
 		polled[CLIENTS_MAX + 1] = (struct pollfd){control->wake, POLLIN, 0};
 		for (size_t i = 0; i < CLIENTS_MAX; i++) {
 			const struct client *c = &control->clients[i];
 
-			polled[i] = (struct pollfd){
-				c->fd, c->is_replying ? POLLOUT : POLLIN, 0};
+			/* one whose request is being handled is not listened to */
+			polled[i] = (struct pollfd){is_talking(c) ? c->fd : -1,
+				c->state == CLIENT_IS_TOLD ? POLLOUT : POLLIN, 0};
 		}
 		if (poll(polled, ARRAY_SIZE(polled), POLL_MS) < 0 && errno != EINTR)
 			break;
-		if (polled[CLIENTS_MAX + 1].revents)
-			break;
+		(void)eventfd_read(control->wake, &woken);
 		for (size_t i = 0; i < CLIENTS_MAX; i++)
 			if (control->clients[i].fd >= 0)
 				client_serve(
 					control, &control->clients[i], polled[i].revents);
+		handlers_begin(control);
 		if (polled[CLIENTS_MAX].revents)
 			client_accept(control);
 	}
-	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		if (control->clients[i].fd >= 0)
-			client_end(&control->clients[i]);
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = &control->clients[i];
+
+		if (c->fd >= 0 && c->state == CLIENT_HANDLED)
+			handler_end(control, c);
+		if (c->fd >= 0)
+			client_end(c);
+	}
 	return NULL;
 }
 
@@ -312,6 +385,7 @@ void control_stop(struct control *control)
 		return;
 	/* gone first: who comes now is told that nobody serves the mountpoint */
 	(void)unlink(control->address.sun_path);
+	atomic_store(&control->is_stopping, true);
 	(void)eventfd_write(control->wake, 1);
 	(void)pthread_join(control->thread, NULL);
 	control_release(control);

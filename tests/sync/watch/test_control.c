@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,7 +24,11 @@
 
 static char mountpoint[64];
 
-/* Answers with the request itself; "fail" fails, "big" brings a mebibyte. */
+static atomic_bool is_held;
+static atomic_int holding;
+
+/* Answers with the request itself; "fail" fails, "big" brings a mebibyte, "hold" waits while
+ * is_held. */
 static int echo(void *arg, const char *request, struct buffer *reply)
 {
 	(void)arg;
@@ -30,6 +36,12 @@ static int echo(void *arg, const char *request, struct buffer *reply)
 		return -ENOSPC;
 	if (strcmp(request, "big") == 0)
 		return buffer_add_zero(reply, 1 << 20);
+	if (strcmp(request, "hold") == 0) {
+		atomic_fetch_add(&holding, 1);
+		while (atomic_load(&is_held))
+			(void)usleep(1000);
+		atomic_fetch_sub(&holding, 1);
+	}
 	return buffer_printf(reply, "{\"you said\": \"%s\"}", request);
 }
 
@@ -227,6 +239,93 @@ static void many_callers_all_get_their_replies(void **state)
 	control_stop(control);
 }
 
+static void *call_hold(void *arg)
+{
+	AUTO_BUFFER struct buffer out = BUFFER_INIT(1000);
+	int *result = arg;
+
+	*result = control_call(mountpoint, "hold", &out);
+	if (*result == 0 && (out.len != strlen("{\"you said\": \"hold\"}")))
+		*result = -EBADMSG;
+	return NULL;
+}
+
+static void wait_for_holding(int count)
+{
+	int64_t deadline_ns = clock_mono_ns() + 20 * NS_PER_SEC;
+
+	while (atomic_load(&holding) != count && clock_mono_ns() < deadline_ns)
+		(void)usleep(1000);
+	assert_int_equal(atomic_load(&holding), count);
+}
+
+static void a_slow_answer_keeps_nobody_waiting(void **state)
+{
+	struct control *control;
+	pthread_t thread;
+	int result;
+
+	(void)state;
+	atomic_store(&is_held, true);
+	assert_int_equal(control_start(mountpoint, echo, NULL, &control), 0);
+	assert_int_equal(thread_start(&thread, "caller", call_hold, &result), 0);
+	wait_for_holding(1);
+	expect_reply("hello", "{\"you said\": \"hello\"}");
+	assert_int_equal(atomic_load(&holding), 1);
+	atomic_store(&is_held, false);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(result, 0);
+	control_stop(control);
+}
+
+static void more_than_eight_slow_answers_take_turns(void **state)
+{
+	enum { CALLERS = 12 };
+	struct control *control;
+	pthread_t threads[CALLERS];
+	int results[CALLERS];
+
+	(void)state;
+	atomic_store(&is_held, true);
+	assert_int_equal(control_start(mountpoint, echo, NULL, &control), 0);
+	for (size_t i = 0; i < CALLERS; i++)
+		assert_int_equal(
+			thread_start(&threads[i], "caller", call_hold, &results[i]), 0);
+	wait_for_holding(8);
+	(void)usleep(100000);
+	assert_int_equal(atomic_load(&holding), 8);
+	atomic_store(&is_held, false);
+	for (size_t i = 0; i < CALLERS; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_int_equal(results[i], 0);
+	}
+	control_stop(control);
+}
+
+static void the_end_waits_for_what_is_being_answered(void **state)
+{
+	struct control *control;
+	pthread_t thread;
+	pid_t pid = fork();
+	int status;
+	int result;
+
+	(void)state;
+	if (pid == 0) {
+		atomic_store(&is_held, true);
+		if (control_start(mountpoint, echo, NULL, &control) < 0 ||
+			thread_start(&thread, "caller", call_hold, &result) < 0)
+			_exit(1);
+		while (atomic_load(&holding) == 0)
+			(void)usleep(1000);
+		atomic_store(&is_held, false);
+		control_stop(control);
+		_exit(atomic_load(&holding) == 0 ? 0 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -268,6 +367,9 @@ int main(void)
 		cmocka_unit_test(the_socket_is_for_its_owner_only),
 		cmocka_unit_test(all_spellings_of_a_mountpoint_are_one),
 		cmocka_unit_test(many_callers_all_get_their_replies),
+		cmocka_unit_test(a_slow_answer_keeps_nobody_waiting),
+		cmocka_unit_test(more_than_eight_slow_answers_take_turns),
+		cmocka_unit_test(the_end_waits_for_what_is_being_answered),
 	};
 
 	return cmocka_run_group_tests(tests, make, clean);
