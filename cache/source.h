@@ -14,6 +14,7 @@
 #pragma once
 
 #include "cache/base/hash.h"
+#include "cache/base/rate_limit.h"
 #include "cache/catalog/catalog_format.h"
 
 #include <stdatomic.h>
@@ -25,7 +26,7 @@
 enum fetch_class {
 	FETCH_DEMAND,	  /* a reader is blocked on it */
 	FETCH_READ_AHEAD, /* a reader will probably want it */
-	FETCH_BACKGROUND, /* nobody waits */
+	FETCH_BACKGROUND, /* nobody waits: gives way to the others, see source_set_background() */
 };
 
 /* One or more frames of one pack that follow each other without a gap. */
@@ -36,7 +37,8 @@ struct frame_request {
 		*frames; /* in the mapped catalog, which outlives the request */
 	size_t frame_count;
 	enum fetch_class class;
-	int64_t deadline_ns; /* monotonic: no new try is started after it */
+	int64_t deadline_ns; /* monotonic: no new try is started after it. In the background,
+				only time without a byte counts in which it might read */
 
 	/* Set by the owner, before or after the request is queued: a reader has joined, so
 	 * that it is FETCH_DEMAND now, whatever `class` says. */
@@ -80,6 +82,8 @@ struct source_ops {
 	void (*fetch_catalog)(struct source *source, struct catalog_request *rq);
 	void (*status)(struct source *source, struct source_status *out);
 	void (*hurry)(struct source *source); /* may be NULL */
+	void (*set_background)(struct source *source, const struct rate_limit *limit,
+		bool is_paused); /* may be NULL */
 };
 
 /* Embedded as the first member of an implementation. */
@@ -108,4 +112,15 @@ static inline void source_hurry(struct source *source)
 {
 	if (source->ops->hurry)
 		source->ops->hurry(source);
+}
+
+/* What requests of FETCH_BACKGROUND have to keep to from now on, all of them together; at first
+ * there is no limit. Paused: none is begun, and those under way stop in the middle within moments
+ * and are continued there later, be it in hours. A reader who joins one (is_awaited) is not held
+ * by either. */
+static inline void source_set_background(
+	struct source *source, const struct rate_limit *limit, bool is_paused)
+{
+	if (source->ops->set_background)
+		source->ops->set_background(source, limit, is_paused);
 }

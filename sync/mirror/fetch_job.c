@@ -34,6 +34,7 @@ struct fetch_job {
 	enum fetch_class class; /* see job_class() */
 	const atomic_bool *is_awaited;
 	int64_t deadline_ns;
+	int64_t patience_ns; /* from the request to the deadline */
 	char object[OBJECT_PATH_SIZE];
 
 	/* sources that gave wrong bytes, that have no such object */
@@ -53,12 +54,13 @@ struct fetch_job {
 	int64_t queued_ns;
 	int64_t start_ns;
 
-	/* what arrives, on the transport's thread: the frame being filled, or the catalog
-	 */
+	/* what arrives, on the transport's thread: the frame being filled, or the catalog. A
+	 * try that had to give way leaves its beginning to the next one at the same site */
 	size_t next_frame;
 	struct frame_work *filling;
 	uint8_t *stored;
 	size_t filled;
+	size_t filling_site;
 
 	struct work step;
 	atomic_uint outstanding; /* the transfer and frames at the workers */
@@ -90,6 +92,13 @@ static enum fetch_class job_class(const struct fetch_job *job)
 	return atomic_load(job->is_awaited) ? FETCH_DEMAND : job->class;
 }
 
+/* In the background it waits for its turn as long as it takes. */
+static void job_renew_deadline(struct fetch_job *job)
+{
+	if (__builtin_add_overflow(clock_mono_ns(), job->patience_ns, &job->deadline_ns))
+		job->deadline_ns = INT64_MAX;
+}
+
 static void job_end(struct fetch_job *job, int error)
 {
 	struct frame_request *frames = job->frames;
@@ -97,6 +106,7 @@ static void job_end(struct fetch_job *job, int error)
 
 	free(job->url);
 	free(job->stored);
+	free(job->filling);
 	free(job);
 	if (frames)
 		frames->done(frames, error);
@@ -200,6 +210,8 @@ static int on_start(struct transfer *t)
 	struct fetch_job *job = t->arg;
 	struct upstream *u = job->fetcher->upstream;
 
+	if (job_class(job) == FETCH_BACKGROUND)
+		job_renew_deadline(job);
 	if (clock_mono_ns() > job->deadline_ns)
 		return -EAGAIN;
 	if (upstream_count(u) > 1 && upstream_failed_since(u, job->site, job->queued_ns))
@@ -215,11 +227,11 @@ static int on_frame_data(struct transfer *t, const uint8_t *data, size_t len)
 	/* a local file would be read to its end first */
 	if (job_is_lost(job) || atomic_load(&job->fetcher->is_stopping))
 		return -ECANCELED;
-	if (worker_pool_is_full(job->fetcher->pool)) {
+	if (worker_pool_is_full(job->fetcher->pool, job_class(job))) {
 		/* curl reads a local file in one go, whatever it is told */
 		if (!url_is_file(t->url))
 			return TRANSFER_PAUSE;
-		worker_pool_wait_room(job->fetcher->pool);
+		worker_pool_wait_room(job->fetcher->pool, job_class(job));
 	}
 	while (len) {
 		ssize_t n = fill_frame(job, data, len);
@@ -246,8 +258,12 @@ static void on_done(struct transfer *t, const struct transfer_result *result)
 	struct fetch_job *job = t->arg;
 
 	job->result = *result;
-	free(job->filling);
-	job->filling = NULL;
+	if (result->error != -EAGAIN && !(job->catalog && result->error == 0)) {
+		free(job->filling);
+		job->filling = NULL;
+		job->filled = 0;
+	}
+	job->filling_site = job->site;
 	if (atomic_fetch_sub(&job->outstanding, 1) == 1)
 		worker_pool_add(job->fetcher->pool, &job->step);
 }
@@ -289,30 +305,65 @@ static size_t missing_run(const struct fetch_job *job, size_t *out_first)
 	return count;
 }
 
+/* In the background little is asked for at a time: what is on its way cannot give way. */
+static uint64_t piece_bytes(const struct fetch_job *job)
+{
+	return job_class(job) == FETCH_BACKGROUND
+		       ? transport_piece_bytes(job->fetcher->background)
+		       : UINT64_MAX;
+}
+
+/* As many of `count` frames as make a piece, but one at least. */
+static size_t limit_frames(
+	const struct catalog_frame *frames, size_t count, uint64_t piece)
+{
+	uint64_t bytes = frames[0].stored_bytes;
+	size_t n = 1;
+
+	while (n < count && bytes + frames[n].stored_bytes <= piece)
+		bytes += frames[n++].stored_bytes;
+	return n;
+}
+
 static int try_frames(struct fetch_job *job)
 {
 	const struct catalog_frame *frames = job->frames->frames;
 	size_t first;
 	size_t count = missing_run(job, &first);
+
+	count = limit_frames(frames + first, count, piece_bytes(job));
 	const struct catalog_frame *last = &frames[first + count - 1];
 
+	if (job->filling &&
+		(job->filling->index != first || job->filling_site != job->site)) {
+		free(job->filling);
+		job->filling = NULL;
+	}
+	if (!job->filling)
+		job->filled = 0;
 	job->next_frame = first;
 	job->transfer.is_range = true;
-	job->transfer.offset = frames[first].offset;
-	job->transfer.length = last->offset + last->stored_bytes - frames[first].offset;
+	job->transfer.offset = frames[first].offset + job->filled;
+	job->transfer.length = last->offset + last->stored_bytes - job->transfer.offset;
 	job->transfer.on_data = on_frame_data;
 	return 0;
 }
 
 static int try_catalog(struct fetch_job *job)
 {
+	uint64_t size = job->catalog->ref.stored_bytes;
+	uint64_t piece = piece_bytes(job);
+
 	if (!job->stored)
-		job->stored = mem_alloc(job->catalog->ref.stored_bytes);
+		job->stored = mem_alloc(size);
 	if (!job->stored)
 		return -ENOMEM;
-	job->filled = 0;
-	job->transfer.is_exact = true;
-	job->transfer.length = job->catalog->ref.stored_bytes;
+	if (job->filling_site != job->site)
+		job->filled = 0;
+	job->transfer.offset = job->filled;
+	job->transfer.length = size - job->filled < piece ? size - job->filled : piece;
+	job->transfer.is_range = job->transfer.length < size;
+	job->transfer.is_exact = !job->transfer.is_range;
 	job->transfer.on_data = on_catalog_data;
 	return 0;
 }
@@ -358,6 +409,7 @@ static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 		.url = job->url,
 		.class = job->class,
 		.is_awaited = job->is_awaited,
+		.site = site,
 		.not_before_ns = from_ns,
 		.timeout_ms = fetcher->timeout_ms,
 		.arg = job,
@@ -372,7 +424,9 @@ static int job_start(struct fetch_job *job, size_t site, int64_t from_ns)
 	atomic_store(&job->has_lied, false);
 	atomic_store(&job->outstanding, 1);
 	upstream_count_request(fetcher->upstream);
-	return transport_start(fetcher->transport, &job->transfer);
+	return transport_start(job_class(job) == FETCH_BACKGROUND ? fetcher->background
+								  : fetcher->transport,
+		&job->transfer);
 }
 
 /* The best source that may have the object. One that was given up as too slow is taken
@@ -451,6 +505,12 @@ static void job_blame(struct fetch_job *job)
 		result->reason);
 }
 
+static bool job_is_whole_catalog(const struct fetch_job *job)
+{
+	return job->catalog && job->result.error == 0 &&
+	       job->filled == job->catalog->ref.stored_bytes;
+}
+
 /* Judges the try that is over. Returns 1 if all is there, 0 for another try, or -errno.
  */
 static int job_judge(struct fetch_job *job)
@@ -460,7 +520,7 @@ static int job_judge(struct fetch_job *job)
 
 	if (atomic_load(&job->fetcher->is_stopping))
 		return -ECANCELED;
-	if (job->catalog && job->result.error == 0) {
+	if (job_is_whole_catalog(job)) {
 		int r = catalog_deliver(job);
 
 		if (r == -EBADMSG)
@@ -473,6 +533,8 @@ static int job_judge(struct fetch_job *job)
 	if (atomic_load(&job->has_lied)) {
 		job->lied |= UINT32_C(1) << job->site;
 		job->lies++;
+		if (job->catalog)
+			job->filled = 0;
 		upstream_failed(u, job->site, UPSTREAM_LIES, job->start_ns, job->object,
 			"the bytes are not what the catalog says");
 		return 0;
@@ -481,12 +543,18 @@ static int job_judge(struct fetch_job *job)
 	case 0:
 		upstream_succeeded(
 			u, job->site, job->result.latency_ns, job->result.bytes);
-		return job->catalog || missing_run(job, &first) == 0;
+		job->is_quick = false;
+		job_renew_deadline(job);
+		return job->catalog ? job_is_whole_catalog(job)
+				    : missing_run(job, &first) == 0;
 	case -ENOENT:
 		job->missing |= UINT32_C(1) << job->site;
 		upstream_missing(u, job->site, job->object, job->result.reason);
 		return 0;
-	case -EAGAIN: /* it never began */
+	case -EAGAIN: /* it never began, or gave way */
+		if (job->result.bytes)
+			upstream_succeeded(
+				u, job->site, job->result.latency_ns, job->result.bytes);
 		return 0;
 	case -ENOMEM:
 	case -ECANCELED:
@@ -551,6 +619,7 @@ static struct fetch_job *job_new(struct fetcher *fetcher, size_t frame_count)
 
 static void job_begin(struct fetch_job *job, int error)
 {
+	job->patience_ns = job->deadline_ns - clock_mono_ns();
 	job->step.class = job->class;
 	if (error == 0 && atomic_load(&job->fetcher->is_stopping))
 		error = -ECANCELED;

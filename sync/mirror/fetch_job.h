@@ -3,7 +3,7 @@
  * One request of the cache on its way through the fetcher: tries, until one try has
  * brought everything, or no more are allowed. Private to the fetcher.
  *
- * A try is one transfer. Its bytes arrive on the transport's thread, complete frames go
+ * A try is one transfer: of all that is missing, or in the background of a piece of it. Its bytes arrive on the transport's thread, complete frames go
  * to the workers, and whoever finishes last (transfer or worker) takes the job's next
  * step, always on a worker. So a job's own fields need no lock: between steps only
  * `outstanding`, `fatal` and `has_lied` are shared.
@@ -21,6 +21,7 @@ struct fetcher {
 	struct source source; /* first: the cache's view of it */
 	struct upstream *upstream;
 	struct transport *transport;
+	struct transport *background; /* for FETCH_BACKGROUND */
 	struct worker_pool *pool;
 	int timeout_ms;
 	atomic_bool is_stopping;

@@ -34,6 +34,13 @@ static void status(struct source *source, struct source_status *out)
 static void hurry(struct source *source)
 {
 	transport_hurry(fetcher_of(source)->transport);
+	transport_hurry(fetcher_of(source)->background);
+}
+
+static void set_background(
+	struct source *source, const struct rate_limit *limit, bool is_paused)
+{
+	transport_set_background(fetcher_of(source)->background, limit, is_paused);
 }
 
 static const struct source_ops fetcher_ops = {
@@ -41,23 +48,45 @@ static const struct source_ops fetcher_ops = {
 	.fetch_catalog = fetch_catalog,
 	.status = status,
 	.hurry = hurry,
+	.set_background = set_background,
 };
+
+/* Reading ahead counts as well: a reader is about to wait for it. */
+static void on_busy(void *arg, bool is_busy)
+{
+	struct fetcher *fetcher = arg;
+
+	transport_yield(fetcher->background, is_busy);
+}
 
 static void on_room(void *arg)
 {
 	struct fetcher *fetcher = arg;
 
 	transport_resume(fetcher->transport);
+	transport_resume(fetcher->background);
 }
 
-int fetcher_new(const struct fetcher_config *config, struct fetcher **out)
+static int open_transports(struct fetcher *fetcher, const struct fetcher_config *config)
 {
-	const struct transport_config transport = {
+	struct transport_config transport = {
 		.cafile = config->cafile,
 		.sshkey = config->sshkey,
 		.knownhosts = config->knownhosts,
 		.timeout_ms = config->timeout_ms,
+		.is_background = true,
+		.hold_ms = config->hold_ms,
 	};
+	int r = transport_new(&transport, &fetcher->background);
+
+	transport.is_background = false;
+	transport.on_busy = on_busy;
+	transport.arg = fetcher;
+	return r < 0 ? r : transport_new(&transport, &fetcher->transport);
+}
+
+int fetcher_new(const struct fetcher_config *config, struct fetcher **out)
+{
 	struct fetcher *fetcher = mem_calloc(1, sizeof(*fetcher));
 
 	if (!fetcher)
@@ -68,7 +97,7 @@ int fetcher_new(const struct fetcher_config *config, struct fetcher **out)
 	int r = upstream_new(config->urls, &fetcher->upstream);
 
 	if (r == 0)
-		r = transport_new(&transport, &fetcher->transport);
+		r = open_transports(fetcher, config);
 	if (r == 0)
 		r = worker_pool_new(config->workers, on_room, fetcher, &fetcher->pool);
 	if (r < 0) {
@@ -88,8 +117,11 @@ void fetcher_free(struct fetcher *fetcher)
 	 * stopped when they ask for another try */
 	if (fetcher->transport)
 		transport_stop(fetcher->transport);
+	if (fetcher->background)
+		transport_stop(fetcher->background);
 	worker_pool_free(fetcher->pool);
 	transport_free(fetcher->transport);
+	transport_free(fetcher->background);
 	upstream_free(fetcher->upstream);
 	free(fetcher);
 }

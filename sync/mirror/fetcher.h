@@ -24,6 +24,7 @@ struct fetcher_config {
 	const char *sshkey;
 	const char *knownhosts;
 	int timeout_ms;	      /* 0: TRANSPORT_TIMEOUT_MS */
+	int hold_ms;	      /* of background transfers; 0: TRANSPORT_HOLD_MS */
 	unsigned int workers; /* 0: one per core, at least two */
 };
 

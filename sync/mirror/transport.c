@@ -31,13 +31,23 @@ struct transport {
 	pthread_t thread;
 	struct run_options options;
 
-	struct mutex lock; /* guards the four below; clang 14 cannot say so for members */
+	struct mutex lock; /* guards what follows; clang 14 cannot say so for members */
 	struct queue incoming;
 	bool is_stopping;
 	bool wants_resume;
 	bool wants_hurry;
+	bool has_limit; /* the two below are news */
+	struct rate_limit limit;
+	bool is_limit_paused;
+
+	atomic_uint_fast64_t piece_bytes;
 
 	/* the thread's own */
+	struct background background;
+	bool is_busy; /* as on_busy() was last told */
+	void (*on_busy)(void *arg, bool is_busy);
+	void *arg;
+	size_t turn; /* whose it is to read on first */
 	struct queue waiting[CLASSES];
 	struct run runs[ACTIVE_MAX_MULTI];
 	size_t active;
@@ -85,11 +95,6 @@ static struct transfer *queue_take(struct queue *q, int64_t now_ns, int64_t *wak
 	return NULL;
 }
 
-static size_t class_of(const struct transfer *t)
-{
-	return t->is_awaited && atomic_load(t->is_awaited) ? FETCH_DEMAND : t->class;
-}
-
 /* Puts what `q` holds where it belongs. */
 static void queue_sort(struct queue *q, struct queue waiting[CLASSES])
 {
@@ -99,7 +104,7 @@ static void queue_sort(struct queue *q, struct queue waiting[CLASSES])
 	while (t) {
 		struct transfer *next = t->next;
 
-		queue_add(&waiting[class_of(t)], t);
+		queue_add(&waiting[transfer_class(t)], t);
 		t = next;
 	}
 }
@@ -117,6 +122,33 @@ static void cancel(struct transfer *t)
 	refuse(t, -ECANCELED, "shutting down");
 }
 
+/* A reader has joined some of what runs, or waits. */
+static void hurry(struct transport *transport)
+{
+	for (size_t class = FETCH_READ_AHEAD; class < CLASSES; class ++)
+		queue_sort(&transport->waiting[class], transport->waiting);
+	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
+		struct run *run = &transport->runs[i];
+
+		if (!run->transfer || !run->background ||
+			transfer_class(run->transfer) != FETCH_DEMAND)
+			continue;
+		run_leave_background(run);
+		if (run->is_held)
+			run_continue(run, clock_mono_ns());
+	}
+}
+
+static void resume(struct transport *transport)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
+		struct run *run = &transport->runs[i];
+
+		if (run->transfer && run->is_paused)
+			run_continue(run, clock_mono_ns());
+	}
+}
+
 /* Sorts what came in by class. Returns false when it is time to stop. */
 static bool take_incoming(struct transport *transport)
 {
@@ -128,20 +160,42 @@ static bool take_incoming(struct transport *transport)
 	queue_sort(&transport->incoming, transport->waiting);
 	transport->wants_resume = false;
 	transport->wants_hurry = false;
+	if (transport->has_limit)
+		throttle_set(&transport->background.throttle, &transport->limit,
+			transport->is_limit_paused, clock_mono_ns());
+	transport->has_limit = false;
 	mutex_unlock(&transport->lock);
-	for (size_t class = FETCH_READ_AHEAD; wants_hurry && class < CLASSES; class ++)
-		queue_sort(&transport->waiting[class], transport->waiting);
-	for (size_t i = 0; wants_resume && i < ARRAY_SIZE(transport->runs); i++) {
-		struct run *run = &transport->runs[i];
-
-		if (!run->transfer || !run->is_paused)
-			continue;
-		/* before the call, which may deliver and pause again */
-		run->is_paused = false;
-		run->mark_ns = clock_mono_ns();
-		(void)curl_easy_pause(run->easy, CURLPAUSE_CONT);
-	}
+	if (wants_hurry)
+		hurry(transport);
+	if (wants_resume)
+		resume(transport);
 	return !is_stopping;
+}
+
+/* Background transfers are held while a reader is served, here or in the other transport, and
+ * read on in turns as their rate allows. Returns when the next one may. */
+static int64_t continue_held(struct transport *transport)
+{
+	struct background *b = &transport->background;
+	int64_t now_ns = clock_mono_ns();
+
+	throttle_yield(&b->throttle,
+		atomic_load(&b->is_yielding) || transport->active > b->running, now_ns);
+	atomic_store(&transport->piece_bytes, throttle_piece_bytes(&b->throttle));
+	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
+		struct run *run =
+			&transport->runs[transport->turn % ARRAY_SIZE(transport->runs)];
+		int64_t wait_ns = 0;
+
+		if (run->transfer && run->is_held)
+			wait_ns = throttle_wait_read_ns(&b->throttle, now_ns);
+		if (wait_ns)
+			return wait_ns == INT64_MAX ? wait_ns : now_ns + wait_ns;
+		transport->turn++;
+		if (run->transfer && run->is_held)
+			run_continue(run, now_ns);
+	}
+	return INT64_MAX;
 }
 
 static void end_run(struct transport *transport, struct run *run, CURLcode code)
@@ -194,6 +248,25 @@ static size_t class_limit(const struct transport *transport, size_t class)
 	}
 }
 
+/* Whether another one may start; if time alone is in its way, says when. */
+static bool may_begin(
+	struct transport *transport, size_t class, int64_t now_ns, int64_t *wake_ns)
+{
+	struct background *b = transport->options.background;
+
+	if (!transport->waiting[class].first)
+		return false;
+	if (!b || class != FETCH_BACKGROUND)
+		return transport->active < class_limit(transport, class);
+	if (transport->active >= transport->active_max || atomic_load(&b->is_yielding))
+		return false;
+	int64_t wait_ns = throttle_wait_start_ns(&b->throttle, b->running, now_ns);
+
+	if (wait_ns && wait_ns != INT64_MAX && now_ns + wait_ns < *wake_ns)
+		*wake_ns = now_ns + wait_ns;
+	return wait_ns == 0;
+}
+
 /* Returns when the next delayed transfer wants to start. */
 static int64_t begin_waiting(struct transport *transport)
 {
@@ -201,7 +274,7 @@ static int64_t begin_waiting(struct transport *transport)
 	int64_t wake_ns = INT64_MAX;
 
 	for (size_t class = 0; class < CLASSES; class ++) {
-		while (transport->active < class_limit(transport, class)) {
+		while (may_begin(transport, class, now_ns, &wake_ns)) {
 			struct transfer *t =
 				queue_take(&transport->waiting[class], now_ns, &wake_ns);
 
@@ -279,6 +352,17 @@ static int poll_ms(const struct transport *transport, int64_t wake_ns)
 	return (int)ms;
 }
 
+static void tell_busy(struct transport *transport)
+{
+	bool is_busy = transport->active > 0;
+
+	if (is_busy == transport->is_busy)
+		return;
+	transport->is_busy = is_busy;
+	if (transport->on_busy)
+		transport->on_busy(transport->arg, is_busy);
+}
+
 static void *run_transport(void *arg)
 {
 	struct transport *transport = arg;
@@ -286,9 +370,12 @@ static void *run_transport(void *arg)
 
 	while (take_incoming(transport)) {
 		int running;
+		int64_t held_ns = transport->options.background ? continue_held(transport)
+								: INT64_MAX;
 		int64_t wake_ns = begin_waiting(transport);
 		size_t before = transport->active;
 
+		tell_busy(transport);
 		(void)curl_multi_perform(transport->multi, &running);
 		end_finished(transport);
 		if (clock_mono_ns() - ticked_ns >= TICK_MS * NS_PER_MS) {
@@ -298,6 +385,9 @@ static void *run_transport(void *arg)
 		/* a place that came free is taken before sleeping */
 		if (transport->active < before)
 			continue;
+		tell_busy(transport);
+		if (held_ns < wake_ns)
+			wake_ns = held_ns;
 		(void)curl_multi_poll(
 			transport->multi, NULL, 0, poll_ms(transport, wake_ns), NULL);
 	}
@@ -336,10 +426,26 @@ static int copy_options(
 	return r;
 }
 
+static void prepare_background(
+	struct transport *transport, const struct transport_config *config)
+{
+	struct background *b = &transport->background;
+
+	throttle_init(&b->throttle);
+	b->hold_ns = (config->hold_ms ? config->hold_ms : TRANSPORT_HOLD_MS) * NS_PER_MS;
+	atomic_store(&transport->piece_bytes, throttle_piece_bytes(&b->throttle));
+	if (config->is_background)
+		transport->options.background = b;
+}
+
 /* The parts that need no thread. */
 static int prepare(struct transport *transport, const struct transport_config *config)
 {
 	int r = copy_options(&transport->options, config);
+
+	prepare_background(transport, config);
+	transport->on_busy = config->on_busy;
+	transport->arg = config->arg;
 
 	if (r < 0)
 		return r;
@@ -441,4 +547,28 @@ void transport_resume(struct transport *transport)
 	transport->wants_resume = true;
 	mutex_unlock(&transport->lock);
 	(void)curl_multi_wakeup(transport->multi);
+}
+
+void transport_set_background(
+	struct transport *transport, const struct rate_limit *limit, bool is_paused)
+{
+	mutex_lock(&transport->lock);
+	transport->limit = *limit;
+	transport->is_limit_paused = is_paused;
+	transport->has_limit = true;
+	mutex_unlock(&transport->lock);
+	(void)curl_multi_wakeup(transport->multi);
+}
+
+void transport_yield(struct transport *transport, bool is_yielding)
+{
+	atomic_store(&transport->background.is_yielding, is_yielding);
+	/* what reads sees it by itself, and asks for no more */
+	if (!is_yielding)
+		(void)curl_multi_wakeup(transport->multi);
+}
+
+uint64_t transport_piece_bytes(struct transport *transport)
+{
+	return atomic_load(&transport->piece_bytes);
 }

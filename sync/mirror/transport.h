@@ -9,10 +9,15 @@
  *	r = transport_start(transport, transfer);	(the caller's again at on_done)
  *	...
  *	transport_free(transport);			(ends what runs with -ECANCELED)
+ *
+ * Background transfers get a transport of their own, so that one which is held up shares no
+ * connection with a reader's: docs/transport.md, "Giving way". The other one tells it by
+ * transport_yield() when to be silent.
  */
 #pragma once
 
 #include "cache/base/cleanup.h"
+#include "cache/base/rate_limit.h"
 #include "cache/source.h"
 
 #include <stdbool.h>
@@ -21,12 +26,24 @@
 
 #define TRANSPORT_TIMEOUT_MS	     15000
 #define TRANSPORT_CONNECT_TIMEOUT_MS 5000
+#define TRANSPORT_HOLD_MS	     10000
 
 struct transport_config {
 	const char *cafile;	/* PEM; NULL: the system's authorities */
 	const char *sshkey;	/* private key file for sftp; NULL: ssh's defaults */
 	const char *knownhosts; /* for sftp; NULL: ~/.ssh/known_hosts */
 	int timeout_ms; /* for the first byte and for a stall; 0: TRANSPORT_TIMEOUT_MS */
+
+	/* Transfers of FETCH_BACKGROUND obey transport_set_background() and transport_yield();
+	 * one that was held up for hold_ms (0: TRANSPORT_HOLD_MS) lets its connection go and
+	 * ends with -EAGAIN. HTTP/1.1 only: a stream that does not read would hold up all
+	 * others of its connection. */
+	bool is_background;
+	int hold_ms;
+
+	/* Something runs now, or nothing any more. On the transport's thread; may be NULL. */
+	void (*on_busy)(void *arg, bool is_busy);
+	void *arg;
 };
 
 #define TRANSFER_REASON_SIZE 256
@@ -55,7 +72,8 @@ struct transfer {
 	int timeout_ms;		       /* 0: the transport's */
 	uint64_t pace_bytes;   /* so much must come in each time-out; 0: a token */
 	int64_t not_before_ns; /* monotonic; 0: at once */
-	void *arg;	       /* the caller's */
+	size_t site; /* whose delays are compared with each other; background only */
+	void *arg;   /* the caller's */
 
 	/* Its turn has come; may be NULL. A negative return ends it with that error before
 	 * anything is sent. On the transport's thread: must not wait. */
@@ -91,6 +109,7 @@ void transport_stop(struct transport *transport);
  *   -EPROTO     it answered something else than what was asked
  *   -ETIMEDOUT  it did not connect, answer or go on in time
  *   -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -EIO: the connection
+ *   -EAGAIN     it was held up for long and has let its connection go; background only
  *   -ECANCELED  at shutdown
  * or what on_data returned. */
 int transport_start(struct transport *transport, struct transfer *t) WARN_UNUSED;
@@ -100,3 +119,14 @@ void transport_resume(struct transport *transport);
 
 /* Some transfer's is_awaited has become true: it waits with the demands now. Any thread. */
 void transport_hurry(struct transport *transport);
+
+/* What background transfers have to keep to. Any thread. */
+void transport_set_background(
+	struct transport *transport, const struct rate_limit *limit, bool is_paused);
+
+/* While true, background transfers do not read, nor for a moment after. Any thread. */
+void transport_yield(struct transport *transport, bool is_yielding);
+
+/* How much a background transfer should ask for, so that it can give way soon: more than that is
+ * for another transfer. Any thread. */
+uint64_t transport_piece_bytes(struct transport *transport);

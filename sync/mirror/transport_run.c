@@ -7,11 +7,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #define RECEIVE_BUFFER_BYTES (256L * 1024)
+#define POLITE_BUFFER_BYTES  (32L * 1024) /* so little is read after the word to stop */
+#define WINDOW_FREE	     (64 * 1024 * 1024)
 #define DRAIN_MAX_BYTES	     (16 * 1024)
 #define HEADERS_MAX_BYTES    (256 * 1024)
 
@@ -163,6 +168,127 @@ static size_t drain(struct run *run, size_t len)
 	return run->drained > DRAIN_MAX_BYTES ? 0 : len;
 }
 
+enum fetch_class transfer_class(const struct transfer *t)
+{
+	return t->is_awaited && atomic_load(t->is_awaited) ? FETCH_DEMAND : t->class;
+}
+
+/* What the other side may send before we read: it is all that comes once we do not. A reader's
+ * transfer may get a connection that had little. */
+static void limit_window(curl_socket_t fd, const struct run *run)
+{
+	int window = run->background
+			     ? (int)throttle_window_bytes(&run->background->throttle)
+			     : WINDOW_FREE;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &window, sizeof(window));
+}
+
+/* Segments that came out of order, which is how a receiver sees a loss. */
+static unsigned int late_segments(curl_socket_t fd)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+		return 0;
+	return info.tcpi_rcv_ooopack;
+}
+
+static curl_socket_t socket_of(const struct run *run)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	(void)curl_easy_getinfo(run->easy, CURLINFO_ACTIVESOCKET, &fd);
+	return fd;
+}
+
+/* The time from the request to the first byte of its answer; a connection's own set-up is not in
+ * it. */
+static int64_t answer_ns(const struct run *run)
+{
+	curl_off_t sent_us = 0;
+	curl_off_t came_us = 0;
+
+	(void)curl_easy_getinfo(run->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+	(void)curl_easy_getinfo(run->easy, CURLINFO_STARTTRANSFER_TIME_T, &came_us);
+	return (came_us - sent_us) * 1000;
+}
+
+static void note_first_byte(struct run *run)
+{
+	struct background *b = run->background;
+	curl_socket_t fd = run->is_polite ? socket_of(run) : CURL_SOCKET_BAD;
+
+	run->first_byte_ns = clock_mono_ns();
+	if (b)
+		throttle_answered(&b->throttle, run->transfer->site, answer_ns(run),
+			run->first_byte_ns);
+	if (b)
+		throttle_arrived(&b->throttle, run->header_bytes, b->in_flight,
+			run->first_byte_ns);
+	if (fd == CURL_SOCKET_BAD)
+		return;
+	limit_window(fd, run);
+	run->late_segments = late_segments(fd);
+}
+
+/* A local file is read in one go, whatever curl is told; what is too much slows down the next. */
+static bool must_hold(struct run *run)
+{
+	struct background *b = run->background;
+	int64_t now_ns = clock_mono_ns();
+
+	if (!b || run->is_file ||
+		(!atomic_load(&b->is_yielding) &&
+			throttle_wait_read_ns(&b->throttle, now_ns) == 0))
+		return false;
+	run->is_held = true;
+	if (!run->held_ns)
+		run->held_ns = now_ns;
+	return true;
+}
+
+static void note_bytes(struct run *run, size_t len)
+{
+	struct background *b = run->background;
+
+	run->bytes += len;
+	run->held_ns = 0;
+	if (!b)
+		return;
+	int64_t now_ns = clock_mono_ns();
+
+	throttle_arrived(&b->throttle, len, b->in_flight, now_ns);
+	b->in_flight -= len;
+	if (run->bytes < run->transfer->length || run->is_file)
+		return;
+	curl_socket_t fd = socket_of(run);
+
+	if (fd != CURL_SOCKET_BAD && late_segments(fd) != run->late_segments)
+		throttle_lost(&b->throttle, now_ns);
+}
+
+void run_leave_background(struct run *run)
+{
+	struct background *b = run->background;
+
+	if (!b)
+		return;
+	b->in_flight -= run->transfer->length - run->bytes;
+	b->running--;
+	run->background = NULL;
+}
+
+void run_continue(struct run *run, int64_t now_ns)
+{
+	/* before the call, which may deliver and stop again */
+	run->is_paused = false;
+	run->is_held = false;
+	run->mark_ns = now_ns;
+	(void)curl_easy_pause(run->easy, CURLPAUSE_CONT);
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
 	struct run *run = arg;
@@ -173,7 +299,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	if (len == 0)
 		return 0;
 	if (!run->first_byte_ns)
-		run->first_byte_ns = clock_mono_ns();
+		note_first_byte(run);
+	if (must_hold(run))
+		return CURL_WRITEFUNC_PAUSE;
 	if (judge(run) < 0)
 		return drain(run, len);
 	/* what was asked for is taken before the rest is refused */
@@ -189,7 +317,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 		(void)run_fail(run, r, "stopped by the receiver");
 		return abort_it;
 	}
-	run->bytes += room;
+	note_bytes(run, room);
 	if (room < len) {
 		(void)run_fail(run, -EPROTO, "sent more than the %" PRIu64 " bytes %s",
 			t->length, t->is_range || t->is_exact ? "asked for" : "allowed");
@@ -237,7 +365,8 @@ static CURLcode set_common(struct run *run, const struct run_options *options)
 	c |= curl_easy_setopt(e, CURLOPT_NOPROGRESS, 1L);
 	c |= curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
 	c |= curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	c |= curl_easy_setopt(e, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
+	c |= curl_easy_setopt(e, CURLOPT_BUFFERSIZE,
+		run->is_polite ? POLITE_BUFFER_BYTES : RECEIVE_BUFFER_BYTES);
 	c |= curl_easy_setopt(e, CURLOPT_USERAGENT, "depotfs/" DEPOTFS_VERSION);
 	c |= curl_easy_setopt(e, CURLOPT_PRIVATE, run);
 	c |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, run->curl_error);
@@ -274,15 +403,16 @@ static CURLcode set_request(struct run *run)
 	CURL *e = run->easy;
 	const struct transfer *t = run->transfer;
 	char range[48];
-	bool is_tls = strncasecmp(t->url, "https://", 8) == 0;
+	/* what is held up must not share a connection: HTTP/1.1 for all of its transport */
+	bool is_multi = !run->is_polite && strncasecmp(t->url, "https://", 8) == 0;
 	long connect_ms = TRANSPORT_CONNECT_TIMEOUT_MS;
 	CURLcode c = curl_easy_setopt(e, CURLOPT_URL, t->url);
 
 	/* without TLS there is no way to offer HTTP/2 that costs no round trip; waiting
 	 * for a connection that could be shared would then only cost time */
 	c |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
-		is_tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-	c |= curl_easy_setopt(e, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L);
+		is_multi ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+	c |= curl_easy_setopt(e, CURLOPT_PIPEWAIT, is_multi ? 1L : 0L);
 	if (connect_ms > run->timeout_ms)
 		connect_ms = run->timeout_ms;
 	c |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
@@ -304,12 +434,19 @@ int run_start(struct run *run, struct transfer *t, const struct run_options *opt
 		.easy = curl_easy_init(),
 		.transfer = t,
 		.is_http = strncasecmp(t->url, "http", 4) == 0,
+		.is_file = url_is_file(t->url),
+		.is_polite = options->background,
 		.start_ns = now_ns,
 		.mark_ns = now_ns,
 		.timeout_ms = t->timeout_ms ? t->timeout_ms : options->timeout_ms,
 		.pace_bytes = t->pace_bytes > PROGRESS_MIN_BYTES ? t->pace_bytes
 								 : PROGRESS_MIN_BYTES,
 	};
+	if (options->background && transfer_class(t) == FETCH_BACKGROUND) {
+		run->background = options->background;
+		run->background->running++;
+		run->background->in_flight += t->length;
+	}
 	if (!run->easy)
 		return -ENOMEM;
 	CURLcode c = set_common(run, options);
@@ -322,7 +459,13 @@ int run_start(struct run *run, struct transfer *t, const struct run_options *opt
 
 bool run_overdue(struct run *run, int64_t now_ns)
 {
-	if (run->is_paused || run->bytes - run->mark_bytes >= run->pace_bytes) {
+	if (run->background && run->held_ns &&
+		now_ns - run->held_ns > run->background->hold_ns) {
+		(void)run_fail(run, -EAGAIN, "gives way to readers");
+		return true;
+	}
+	if (run->is_paused || run->is_held ||
+		run->bytes - run->mark_bytes >= run->pace_bytes) {
 		run->mark_ns = now_ns;
 		run->mark_bytes = run->bytes;
 		return false;
@@ -400,6 +543,7 @@ static void check_length(struct run *run)
 
 void run_finish(struct run *run, CURLcode code, struct transfer_result *out)
 {
+	run_leave_background(run);
 	/* a refusal without a body, or a short body under the right status */
 	if (code == CURLE_OK && judge(run) == 0)
 		check_length(run);

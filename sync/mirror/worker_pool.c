@@ -8,15 +8,21 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define WORKERS_MIN    2
-#define WORKERS_MAX    16
-#define QUEUE_FULL     (16 * 1024 * 1024)
-#define QUEUE_HAS_ROOM (QUEUE_FULL / 2)
-#define CLASSES	       (FETCH_BACKGROUND + 1)
+#define WORKERS_MIN  2
+#define WORKERS_MAX  16
+#define QUEUE_FULL   (16 * 1024 * 1024)
+#define POLITE_SHARE 2 /* of that for the background */
+#define CLASSES	     (FETCH_BACKGROUND + 1)
 
 struct work_queue {
 	struct work *first;
 	struct work **last;
+};
+
+/* How full the queue may get for some of those who feed it. */
+struct fill {
+	size_t most;
+	bool is_reached; /* until half of it has run */
 };
 
 struct worker_pool {
@@ -29,9 +35,9 @@ struct worker_pool {
 	struct condition has_work;
 	struct condition has_room;
 	struct work_queue queues[CLASSES];
-	size_t bytes;	 /* in all queues */
-	size_t busy;	 /* threads inside a work's run() */
-	bool wants_room; /* somebody was told that the queue is full */
+	size_t bytes;	      /* in all queues */
+	size_t busy;	      /* threads inside a work's run() */
+	struct fill fills[2]; /* readers', background's */
 	bool is_stopping;
 };
 
@@ -64,6 +70,24 @@ static struct work *next_work_locked(struct worker_pool *pool) REQUIRES(pool->lo
 	return work;
 }
 
+/* Somebody was told that the queue is full, and it no longer is. */
+static bool has_room_again_locked(struct worker_pool *pool) REQUIRES(pool->lock)
+{
+	bool has_room = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pool->fills); i++) {
+		struct fill *fill = &pool->fills[i];
+
+		if (!fill->is_reached || pool->bytes > fill->most / 2)
+			continue;
+		fill->is_reached = false;
+		has_room = true;
+	}
+	if (has_room)
+		condition_broadcast(&pool->has_room);
+	return has_room;
+}
+
 static void *run_worker(void *arg)
 {
 	struct worker_pool *pool = arg;
@@ -71,15 +95,10 @@ static void *run_worker(void *arg)
 
 	mutex_lock(&pool->lock);
 	while ((work = next_work_locked(pool))) {
-		bool tell_room = false;
-
 		pool->busy++;
 		pool->bytes -= work->bytes;
-		if (pool->wants_room && pool->bytes <= QUEUE_HAS_ROOM) {
-			pool->wants_room = false;
-			tell_room = true;
-			condition_broadcast(&pool->has_room);
-		}
+		bool tell_room = has_room_again_locked(pool);
+
 		mutex_unlock(&pool->lock);
 		if (tell_room)
 			pool->on_room(pool->arg);
@@ -115,6 +134,8 @@ int worker_pool_new(unsigned int count, void (*on_room)(void *arg), void *arg,
 	condition_init(&pool->has_room);
 	for (size_t class = 0; class < CLASSES; class ++)
 		pool->queues[class].last = &pool->queues[class].first;
+	pool->fills[0].most = QUEUE_FULL;
+	pool->fills[1].most = QUEUE_FULL / POLITE_SHARE;
 	if (wanted > WORKERS_MAX)
 		wanted = WORKERS_MAX;
 	while (pool->thread_count < wanted) {
@@ -160,26 +181,29 @@ void worker_pool_add(struct worker_pool *pool, struct work *work)
 	mutex_unlock(&pool->lock);
 }
 
-static bool is_full_locked(struct worker_pool *pool) REQUIRES(pool->lock)
+static bool is_full_locked(struct worker_pool *pool, enum fetch_class class)
+	REQUIRES(pool->lock)
 {
-	if (pool->bytes >= QUEUE_FULL)
-		pool->wants_room = true;
-	return pool->wants_room;
+	struct fill *fill = &pool->fills[class == FETCH_BACKGROUND];
+
+	if (pool->bytes >= fill->most)
+		fill->is_reached = true;
+	return fill->is_reached;
 }
 
-bool worker_pool_is_full(struct worker_pool *pool)
+bool worker_pool_is_full(struct worker_pool *pool, enum fetch_class class)
 {
 	mutex_lock(&pool->lock);
-	bool is_full = is_full_locked(pool);
+	bool is_full = is_full_locked(pool, class);
 
 	mutex_unlock(&pool->lock);
 	return is_full;
 }
 
-void worker_pool_wait_room(struct worker_pool *pool)
+void worker_pool_wait_room(struct worker_pool *pool, enum fetch_class class)
 {
 	mutex_lock(&pool->lock);
-	while (is_full_locked(pool))
+	while (is_full_locked(pool, class))
 		condition_wait(&pool->has_room, &pool->lock);
 	mutex_unlock(&pool->lock);
 }

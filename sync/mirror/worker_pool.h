@@ -37,8 +37,9 @@ void worker_pool_free(struct worker_pool *pool);
 /* Never waits, never fails. Any thread. */
 void worker_pool_add(struct worker_pool *pool, struct work *work);
 
-/* True when the queue holds its fill; on_room will then be called. */
-bool worker_pool_is_full(struct worker_pool *pool);
+/* True when the queue holds its fill of work of this class; on_room will then be called. For the
+ * background that is less, so that it leaves room for what a reader waits for. */
+bool worker_pool_is_full(struct worker_pool *pool, enum fetch_class class);
 
 /* Waits until it is not. Not from a worker. */
-void worker_pool_wait_room(struct worker_pool *pool);
+void worker_pool_wait_room(struct worker_pool *pool, enum fetch_class class);

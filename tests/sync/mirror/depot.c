@@ -80,15 +80,15 @@ static void make_pack(struct depot *d)
 static void make_catalog(struct depot *d)
 {
 	size_t len = 0;
-	size_t bound = compress_bound(DEPOT_FRAME_RAW);
+	size_t raw_len = (size_t)DEPOT_FRAMES * DEPOT_FRAME_RAW;
+	size_t bound = compress_bound(raw_len);
 	AUTO_FREE uint8_t *stored = mem_alloc(bound);
 
 	assert_non_null(stored);
-	assert_int_equal(
-		compress_encode(d->raw, DEPOT_FRAME_RAW, 3, stored, bound, &len), 0);
-	assert_int_equal(digest_of(d->raw, DEPOT_FRAME_RAW, &d->catalog.digest), 0);
+	assert_int_equal(compress_encode(d->raw, raw_len, 3, stored, bound, &len), 0);
+	assert_int_equal(digest_of(d->raw, raw_len, &d->catalog.digest), 0);
 	d->catalog.stored_bytes = len;
-	d->catalog.raw_bytes = DEPOT_FRAME_RAW;
+	d->catalog.raw_bytes = raw_len;
 	write_object(d, "catalog", &d->catalog.digest, stored, len);
 }
 
@@ -260,7 +260,7 @@ void wait_fetch_catalog(struct waited *w, struct source *source, int deadline_ms
 {
 	w->catalog = (struct catalog_request){
 		.ref = w->depot->catalog,
-		.class = FETCH_DEMAND,
+		.class = w->class,
 		.deadline_ns = clock_mono_ns() + deadline_ms * NS_PER_MS,
 		.deliver = deliver_catalog,
 		.done = catalog_done,
@@ -279,4 +279,13 @@ int wait_end(struct waited *w, int seconds)
 	r = w->is_done ? w->error : -1;
 	mutex_unlock(&w->lock);
 	return r;
+}
+
+unsigned int wait_delivered(struct waited *w)
+{
+	mutex_lock(&w->lock);
+	unsigned int delivered = w->delivered;
+
+	mutex_unlock(&w->lock);
+	return delivered;
 }

@@ -68,3 +68,6 @@ void wait_fetch_frames(struct waited *w, struct source *source, size_t first,
 	size_t count, int deadline_ms);
 void wait_fetch_catalog(struct waited *w, struct source *source, int deadline_ms);
 int wait_end(struct waited *w, int seconds);
+
+/* How many frames it has been given until now. */
+unsigned int wait_delivered(struct waited *w);
