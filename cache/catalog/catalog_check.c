@@ -36,6 +36,11 @@ struct counts {
 	uint64_t n[CATALOG_SECTIONS];
 };
 
+size_t catalog_item_size(enum catalog_section s)
+{
+	return item_sizes[s];
+}
+
 static const char *check_header(
 	const struct catalog_header *h, size_t len, struct counts *counts)
 {

@@ -13,3 +13,6 @@
  * with a static text in *out_reason; reads nothing outside `len`. */
 int catalog_check(struct catalog *c, const void *data, size_t len,
 	const char **out_reason) WARN_UNUSED;
+
+/* Bytes of an item of a section; 1 for byte sections. */
+size_t catalog_item_size(enum catalog_section s);

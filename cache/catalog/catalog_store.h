@@ -18,9 +18,9 @@ void catalog_store_free(struct catalog_store *store);
 int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref,
 	struct catalog **out) WARN_UNUSED;
 
-/* Keeps the decoded bytes that came from a source, whose digest was checked, and maps them; on a disk that takes
- * nothing they stay in memory. -EUCLEAN (logged with the reason) if they are no sound catalog
- * or a composed one, else 0 or -errno. Any thread. */
+/* Keeps the decoded bytes that came from a source, whose digest was checked, and maps them;
+ * on a disk that takes nothing they stay in memory. -EUCLEAN (logged with the reason) if they
+ * are no sound catalog or a composed one, else 0 or -errno. Any thread. */
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
 	const uint8_t *data, struct catalog **out) WARN_UNUSED;
 

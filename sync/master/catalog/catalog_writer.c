@@ -7,19 +7,12 @@
 
 #include "cache/base/buffer.h"
 #include "cache/base/memory.h"
-#include "cache/catalog/casefold.h"
+#include "cache/base/number_table.h"
+#include "cache/catalog/catalog_layout.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-
-#define SECTION_MAX (UINT64_C(2) << 30)
-
-/* A set of keys found by 64-bit hash; the values are numbers given in order of arrival. */
-struct number_table {
-	uint32_t *slots; /* 1 + number */
-	size_t slot_count;
-};
 
 struct writer {
 	struct package *package;
@@ -62,23 +55,14 @@ static void writer_release(struct writer *w)
 	free(w->frames);
 	free(w->packs);
 	free(w->xattr_sets);
-	free(w->content_table.slots);
-	free(w->xattr_table.slots);
-	free(w->pack_table.slots);
-	free(w->link_table.slots);
+	number_table_release(&w->content_table);
+	number_table_release(&w->xattr_table);
+	number_table_release(&w->pack_table);
+	number_table_release(&w->link_table);
 	buffer_release(&w->names);
 	buffer_release(&w->targets);
 	buffer_release(&w->xattr_data);
 	free(w->nested);
-}
-
-static int number_table_init(struct number_table *t, size_t items)
-{
-	t->slot_count = 16;
-	while (t->slot_count < items * 2)
-		t->slot_count *= 2;
-	t->slots = mem_calloc(t->slot_count, sizeof(*t->slots));
-	return t->slots ? 0 : -ENOMEM;
 }
 
 static int writer_init(struct writer *w)
@@ -115,50 +99,58 @@ static bool contents_alike(const struct content *a, const struct content *b)
 	return true;
 }
 
+static bool is_content(uint32_t number, const void *key, const void *writer)
+{
+	return contents_alike(((const struct writer *)writer)->contents[number], key);
+}
+
 static uint32_t number_content(struct writer *w, const struct content *c)
 {
-	struct number_table *t = &w->content_table;
-	size_t i = (size_t)digest_key(&c->digest) & (t->slot_count - 1);
+	uint32_t *slot = number_table_find(
+		&w->content_table, digest_key(&c->digest), is_content, c, w);
 
-	for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
-		if (contents_alike(w->contents[t->slots[i] - 1], c))
-			return t->slots[i] - 1;
+	if (!*slot) {
+		w->contents[w->content_count] = c;
+		w->piece_count += c->piece_count;
+		*slot = ++w->content_count;
 	}
-	w->contents[w->content_count] = c;
-	w->piece_count += c->piece_count;
-	t->slots[i] = ++w->content_count;
-	return w->content_count - 1;
+	return *slot - 1;
+}
+
+static bool is_xattr_set(uint32_t number, const void *key, const void *writer)
+{
+	const struct blob *a = ((const struct writer *)writer)->xattr_sets[number];
+	const struct blob *b = key;
+
+	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
 }
 
 static uint32_t number_xattrs(struct writer *w, const struct blob *set)
 {
-	struct number_table *t = &w->xattr_table;
-	size_t i = (size_t)hash64(set->bytes, set->length, 0) & (t->slot_count - 1);
+	uint32_t *slot = number_table_find(&w->xattr_table,
+		hash64(set->bytes, set->length, 0), is_xattr_set, set, w);
 
-	for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
-		const struct blob *other = w->xattr_sets[t->slots[i] - 1];
-
-		if (other->length == set->length &&
-			memcmp(other->bytes, set->bytes, set->length) == 0)
-			return t->slots[i];
+	if (!*slot) {
+		w->xattr_sets[w->xattr_count] = set;
+		*slot = ++w->xattr_count;
 	}
-	w->xattr_sets[w->xattr_count] = set;
-	t->slots[i] = ++w->xattr_count;
-	return w->xattr_count;
+	return *slot;
+}
+
+static bool has_ino(uint32_t index, const void *key, const void *writer)
+{
+	return ((const struct writer *)writer)->entries[index].ino ==
+	       *(const uint64_t *)key;
 }
 
 /* The lowest index with this inode number among linked files; `index` if it is the first. */
 static uint32_t first_of_links(struct writer *w, uint64_t ino, uint32_t index)
 {
-	struct number_table *t = &w->link_table;
-	size_t i = (size_t)ino & (t->slot_count - 1);
+	uint32_t *slot = number_table_find(&w->link_table, ino, has_ino, &ino, w);
 
-	for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
-		if (w->entries[t->slots[i] - 1].ino == ino)
-			return t->slots[i] - 1;
-	}
-	t->slots[i] = index + 1;
-	return index;
+	if (!*slot)
+		*slot = index + 1;
+	return *slot - 1;
 }
 
 static int set_ino(struct writer *w, struct catalog_entry *c, const struct tree_dir *dir,
@@ -256,7 +248,7 @@ static int add_entry(struct writer *w, const struct tree_dir *dir,
 
 static int number_entries(struct writer *w)
 {
-	struct buffer path AUTO_BUFFER = BUFFER_INIT(SECTION_MAX);
+	struct buffer path AUTO_BUFFER = BUFFER_INIT(CATALOG_SECTION_MAX);
 	struct tree_dir *top = w->package->top;
 	int r = add_entry(w, top, top->self, 0, &path);
 
@@ -276,20 +268,23 @@ static int number_entries(struct writer *w)
 	return r;
 }
 
+static bool is_pack(uint32_t number, const void *key, const void *writer)
+{
+	return digest_equal(&((const struct writer *)writer)->packs[number]->digest, key);
+}
+
 /* A pack's number: in the order in which a reader of the contents comes to them, so that who goes
  * on behind the end of one finds the next frame behind it. */
 static uint32_t number_pack(struct writer *w, const struct pack_ref *pack)
 {
-	struct number_table *t = &w->pack_table;
-	size_t i = (size_t)digest_key(&pack->digest) & (t->slot_count - 1);
+	uint32_t *slot = number_table_find(
+		&w->pack_table, digest_key(&pack->digest), is_pack, &pack->digest, w);
 
-	for (; t->slots[i]; i = (i + 1) & (t->slot_count - 1)) {
-		if (digest_equal(&w->packs[t->slots[i] - 1]->digest, &pack->digest))
-			return t->slots[i] - 1;
+	if (!*slot) {
+		w->packs[w->pack_count] = pack;
+		*slot = ++w->pack_count;
 	}
-	w->packs[w->pack_count] = pack;
-	t->slots[i] = ++w->pack_count;
-	return w->pack_count - 1;
+	return *slot - 1;
 }
 
 static int compare_places(const void *a, const void *b, void *writer)
@@ -392,48 +387,6 @@ static int collect_xattrs(struct writer *w, struct buffer *sets)
 	return 0;
 }
 
-struct folded {
-	const char *name;
-	uint32_t length;
-	uint32_t index;
-};
-
-static int compare_folded(const void *a, const void *b)
-{
-	const struct folded *x = a;
-	const struct folded *y = b;
-	int r = casefold_compare(x->name, x->length, y->name, y->length);
-
-	return r ? r : (x->index > y->index) - (x->index < y->index);
-}
-
-static int fold(const struct writer *w, uint32_t *out)
-{
-	AUTO_FREE struct folded *list = mem_alloc(w->entry_count * sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	out[0] = 0;
-	for (uint32_t i = 0; i < w->entry_count; i++) {
-		const struct catalog_entry *dir = &w->entries[i];
-
-		if (!S_ISDIR(dir->mode) || (dir->flags & CATALOG_ENTRY_NESTED) ||
-			!dir->count)
-			continue;
-		for (uint32_t k = 0; k < dir->count; k++) {
-			const struct tree_entry *e = w->sources[dir->first + k];
-
-			list[k] = (struct folded){.name = e->name,
-				.length = e->name_length,
-				.index = dir->first + k};
-		}
-		qsort(list, dir->count, sizeof(*list), compare_folded);
-		for (uint32_t k = 0; k < dir->count; k++)
-			out[dir->first + k] = list[k].index;
-	}
-	return 0;
-}
-
 static void write_chunks(struct writer *w, struct catalog_content *contents,
 	struct catalog_piece *pieces, struct catalog_chunk *chunks)
 {
@@ -470,100 +423,68 @@ static void write_chunks(struct writer *w, struct catalog_content *contents,
 	}
 }
 
-struct layout {
-	struct catalog_header header;
-	uint64_t total;
-};
-
-static void place(struct layout *l, enum catalog_section s, uint64_t count, size_t item)
+static void lay_out(const struct writer *w, struct catalog_layout *l)
 {
-	l->total = (l->total + 7) & ~UINT64_C(7);
-	l->header.sections[s].offset = l->total;
-	l->header.sections[s].count = count;
-	l->total += count * item;
-}
-
-static void lay_out(const struct writer *w, struct layout *l)
-{
-	l->total = sizeof(l->header);
-	place(l, CATALOG_ENTRIES, w->entry_count, sizeof(struct catalog_entry));
-	place(l, CATALOG_NAMES, w->names.len, 1);
-	place(l, CATALOG_FOLDED, w->entry_count, sizeof(uint32_t));
-	place(l, CATALOG_TARGETS, w->targets.len, 1);
-	place(l, CATALOG_XATTRS, w->xattr_count, sizeof(struct catalog_xattr_set));
-	place(l, CATALOG_XATTR_DATA, w->xattr_data.len, 1);
-	place(l, CATALOG_CONTENTS, w->content_count, sizeof(struct catalog_content));
-	place(l, CATALOG_PIECES, w->piece_count, sizeof(struct catalog_piece));
-	place(l, CATALOG_CHUNKS, w->chunk_count, sizeof(struct catalog_chunk));
-	place(l, CATALOG_FRAMES, w->frame_count, sizeof(struct catalog_frame));
-	place(l, CATALOG_PACKS, w->pack_count, sizeof(struct catalog_pack));
-	place(l, CATALOG_NESTED, w->nested_count, sizeof(struct catalog_nested));
-	place(l, CATALOG_PATH, w->package->path_length, 1);
-	l->total = (l->total + 7) & ~UINT64_C(7);
-	memcpy(l->header.magic, CATALOG_MAGIC, sizeof(l->header.magic));
-	l->header.version = CATALOG_VERSION;
-	l->header.section_count = CATALOG_PUBLISHED_SECTIONS;
-	l->header.total_bytes = l->total;
+	catalog_layout_init(l, CATALOG_PUBLISHED_SECTIONS);
+	catalog_layout_place(l, CATALOG_ENTRIES, w->entry_count);
+	catalog_layout_place(l, CATALOG_NAMES, w->names.len);
+	catalog_layout_place(l, CATALOG_FOLDED, w->entry_count);
+	catalog_layout_place(l, CATALOG_TARGETS, w->targets.len);
+	catalog_layout_place(l, CATALOG_XATTRS, w->xattr_count);
+	catalog_layout_place(l, CATALOG_XATTR_DATA, w->xattr_data.len);
+	catalog_layout_place(l, CATALOG_CONTENTS, w->content_count);
+	catalog_layout_place(l, CATALOG_PIECES, w->piece_count);
+	catalog_layout_place(l, CATALOG_CHUNKS, w->chunk_count);
+	catalog_layout_place(l, CATALOG_FRAMES, w->frame_count);
+	catalog_layout_place(l, CATALOG_PACKS, w->pack_count);
+	catalog_layout_place(l, CATALOG_NESTED, w->nested_count);
+	catalog_layout_place(l, CATALOG_PATH, w->package->path_length);
 	l->header.tree_entries = w->tree_entries;
 	l->header.tree_bytes = w->tree_bytes;
-}
-
-static void put(uint8_t *base, const struct layout *l, enum catalog_section s,
-	const void *data, size_t bytes)
-{
-	if (bytes)
-		memcpy(base + l->header.sections[s].offset, data, bytes);
-}
-
-static void *section(uint8_t *base, const struct layout *l, enum catalog_section s)
-{
-	return base + l->header.sections[s].offset;
 }
 
 static int write_sections(struct writer *w, const struct buffer *xattr_sets,
 	void **out_data, size_t *out_len)
 {
-	struct layout l = {0};
+	struct catalog_layout l;
+	AUTO_FREE uint8_t *base = NULL;
 
 	lay_out(w, &l);
-	if (l.total > CATALOG_MAX_BYTES)
-		return -E2BIG;
-	AUTO_FREE uint8_t *base = mem_calloc(1, l.total);
+	int r = catalog_layout_make(&l, &base);
 
-	if (!base)
-		return -ENOMEM;
-	memcpy(base, &l.header, sizeof(l.header));
-	put(base, &l, CATALOG_ENTRIES, w->entries, w->entry_count * sizeof(*w->entries));
-	put(base, &l, CATALOG_NAMES, w->names.data, w->names.len);
-	put(base, &l, CATALOG_TARGETS, w->targets.data, w->targets.len);
-	put(base, &l, CATALOG_XATTRS, xattr_sets->data, xattr_sets->len);
-	put(base, &l, CATALOG_XATTR_DATA, w->xattr_data.data, w->xattr_data.len);
-	put(base, &l, CATALOG_FRAMES, w->frames, w->frame_count * sizeof(*w->frames));
-	put(base, &l, CATALOG_NESTED, w->nested, w->nested_count * sizeof(*w->nested));
-	put(base, &l, CATALOG_PATH, w->package->path, w->package->path_length);
-	write_chunks(w, section(base, &l, CATALOG_CONTENTS),
-		section(base, &l, CATALOG_PIECES), section(base, &l, CATALOG_CHUNKS));
-	struct catalog_pack *packs = section(base, &l, CATALOG_PACKS);
+	if (r < 0)
+		return r;
+	catalog_layout_put(&l, base, CATALOG_ENTRIES, w->entries);
+	catalog_layout_put(&l, base, CATALOG_NAMES, w->names.data);
+	catalog_layout_put(&l, base, CATALOG_TARGETS, w->targets.data);
+	catalog_layout_put(&l, base, CATALOG_XATTRS, xattr_sets->data);
+	catalog_layout_put(&l, base, CATALOG_XATTR_DATA, w->xattr_data.data);
+	catalog_layout_put(&l, base, CATALOG_FRAMES, w->frames);
+	catalog_layout_put(&l, base, CATALOG_NESTED, w->nested);
+	catalog_layout_put(&l, base, CATALOG_PATH, w->package->path);
+	write_chunks(w, catalog_layout_section(&l, base, CATALOG_CONTENTS),
+		catalog_layout_section(&l, base, CATALOG_PIECES),
+		catalog_layout_section(&l, base, CATALOG_CHUNKS));
+	struct catalog_pack *packs = catalog_layout_section(&l, base, CATALOG_PACKS);
 
 	for (uint32_t i = 0; i < w->pack_count; i++)
 		packs[i] = (struct catalog_pack){
 			.digest = w->packs[i]->digest, .bytes = w->packs[i]->bytes};
-	int r = fold(w, section(base, &l, CATALOG_FOLDED));
-
+	r = catalog_layout_fold(&l, base);
 	if (r < 0)
 		return r;
 	*out_data = TAKE_PTR(base);
-	*out_len = l.total;
+	*out_len = l.header.total_bytes;
 	return 0;
 }
 
 int catalog_write(struct package *package, void **out_data, size_t *out_len)
 {
 	struct writer w CLEANUP(writer_release) = {.package = package,
-		.names = BUFFER_INIT(SECTION_MAX),
-		.targets = BUFFER_INIT(SECTION_MAX),
-		.xattr_data = BUFFER_INIT(SECTION_MAX)};
-	struct buffer xattr_sets AUTO_BUFFER = BUFFER_INIT(SECTION_MAX);
+		.names = BUFFER_INIT(CATALOG_SECTION_MAX),
+		.targets = BUFFER_INIT(CATALOG_SECTION_MAX),
+		.xattr_data = BUFFER_INIT(CATALOG_SECTION_MAX)};
+	struct buffer xattr_sets AUTO_BUFFER = BUFFER_INIT(CATALOG_SECTION_MAX);
 	int r = writer_init(&w);
 
 	if (r == 0)
