@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define PROGRAM "depotfs: " /* not in the log's own file */
@@ -25,11 +26,26 @@ int log_open(const char *path)
 
 	if (fd < 0)
 		return -errno;
-	int old = atomic_exchange(&log_fd, fd);
+	int old = atomic_load(&log_fd);
 
-	if (old >= 0)
-		close(old);
-	return 0;
+	if (old < 0) {
+		atomic_store(&log_fd, fd);
+		return 0;
+	}
+	/* the number stays: somebody may be writing to it */
+	int r = dup3(fd, old, O_CLOEXEC) < 0 ? -errno : 0;
+
+	close(fd);
+	return r;
+}
+
+bool log_goes_to(const struct stat *file)
+{
+	int fd = atomic_load(&log_fd);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == file->st_dev &&
+	       st.st_ino == file->st_ino;
 }
 
 void log_set_level(enum log_level level)

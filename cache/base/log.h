@@ -11,12 +11,17 @@
 #include "cache/base/cleanup.h"
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Appends to the file at `path` from now on, with time stamps. Returns 0 or -errno.
- * Call before threads start. */
+ * A second call goes on in another file, while any thread may log; the first one comes before threads
+ * start. */
 int log_open(const char *path) WARN_UNUSED;
+
+/* Whether this is the file that log_open() opened. Any thread. */
+bool log_goes_to(const struct stat *file);
 
 /* Messages above `level` are dropped; the default is LOG_INFO. */
 void log_set_level(enum log_level level);
