@@ -247,6 +247,36 @@ static void save_urls(void)
 		save("url", urls[i].name, urls[i].url, strlen(urls[i].url));
 }
 
+static void save_policies(void)
+{
+	static const struct {
+		const char *name;
+		const char *text;
+	} policies[] = {
+		{"sound-all-of-it",
+			"; comment\n[schedule night]\nlabel = a b:c\nwhen = second "
+			"tuesday + 31 "
+			"days at 02:30\ntz = Europe/Oslo\nsplay = 30 minutes\nmode = "
+			"full\npackages = a/* b\n  c\nprefetch = x/*\nrate = 2.5Mbit\n"},
+		{"sound-cron",
+			"[schedule c]\nwhen = */15,1 0-8/2 29 feb-mar sun\n[schedule "
+			"rare]\nwhen = 0 * 29 2 */7\n[schedule e]\nwhen = every 7 hours\n"
+			"[schedule d]\nwhen = every 5 days at 01:00\n"},
+		{"sound-windows",
+			"[windows w]\nallow = mon-fri 20:00-06:00 rate idle, sat,\n  sun "
+			"02:00-03:00 rate 1k\ntz = America/New_York\n"},
+		{"sound-nothing", ""},
+		{"should-fail-no-when", "[schedule a]\nmode = full\n"},
+		{"should-fail-no-section", "when = daily\n"},
+		{"should-fail-half-a-header", "[schedule a\nwhen = daily\n"},
+		{"should-fail-30-february", "[schedule a]\nwhen = 0 0 30 2 *\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+		save("policy", policies[i].name, policies[i].text,
+			strlen(policies[i].text));
+}
+
 int main(int argc, char **argv)
 {
 	must(argc == 2, "usage: make_corpus DIR; it");
@@ -257,6 +287,7 @@ int main(int argc, char **argv)
 	save_frames();
 	save_records();
 	save_urls();
+	save_policies();
 	close(top_fd);
 	return 0;
 }

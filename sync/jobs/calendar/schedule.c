@@ -21,8 +21,9 @@
 #define ALL_HOURS	   ((UINT32_C(1) << 24) - 1)
 #define ANCHOR_DAY	   10957 /* 2000-01-01, counted from 1970-01-01 */
 
-/* 29 February is at most 8 years from the next (1896 and 1904, 2096 and 2104). */
-#define SEARCH_DAYS (9 * 366)
+/* A 29 February that is a Sunday (29 2 and a weekday of cron) is 40 years from the next when one
+ * of 2100 would lie between. */
+#define SEARCH_DAYS (41 * 366)
 /* A fifth weekday of its kind is at most 3 months from the next. */
 #define SEARCH_MONTHS 8
 

@@ -81,7 +81,7 @@ int window_parse(
 		if (r < 0)
 			return r;
 		windows.count++;
-	} while (words_take(&words, ","));
+	} while (words_take(&words, ",") && words.word[0]);
 	if (words.word[0])
 		return words_refuse(reason,
 			"'%s' is out of place: a window is days, hours, rate; the next "

@@ -43,7 +43,7 @@ struct window_state {
 	int64_t changes_ns; /* when one of the two becomes another; WINDOW_NEVER */
 };
 
-/* Appends to `list`, or leaves it alone. Returns 0, or -EINVAL with the reason. */
+/* Appends to `list`, or leaves it alone; a comma may end the text. Returns 0, or -EINVAL with the reason. */
 int window_parse(const char *text, struct window_list *list,
 	char reason[TEXT_REASON_SIZE]) WARN_UNUSED;
 

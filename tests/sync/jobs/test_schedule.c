@@ -231,6 +231,11 @@ static void the_last_day_stands_for_the_31st_and_a_delay_crosses_months(void **s
 	/* not the same year that is no leap year: 2100 */
 	expect_runs("0 0 29 2 *", "UTC", "2096-02-29T00:00:00Z",
 		RUNS("2104-02-29T00:00:00Z"));
+	/* the rarest that cron can say: both must match, as the weekday begins with a star */
+	expect_runs("0 0 29 2 */7", "UTC", "2060-03-01T00:00:00Z",
+		RUNS("2088-02-29T00:00:00Z", "2128-02-29T00:00:00Z"));
+	expect_runs("0 * 29 2 */7", "Europe/Oslo", "2088-03-01T00:00:00Z",
+		RUNS("2128-02-28T23:00:00Z"));
 }
 
 static void the_next_time_is_strictly_later(void **state)

@@ -150,7 +150,8 @@ static void a_text_that_is_no_window_is_refused_with_its_reason(void **state)
 		const char *reason;
 	} cases[] = {
 		{"", "'' is neither a weekday nor hours"},
-		{"mon,", "'' is neither"},
+		{",", "',' is neither"},
+		{"mon,,tue", "',' is neither"},
 		{"noon", "'noon' is neither"},
 		{"mon 20:00", "'20:00': write hours as"},
 		{"mon 20:00-25:00", "'20:00-25:00': write hours as"},
