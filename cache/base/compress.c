@@ -5,8 +5,6 @@
 #include <pthread.h>
 #include <zstd.h>
 
-#define LONG_WINDOW_LOG 27
-
 static pthread_key_t encoder_key;
 static pthread_key_t decoder_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -67,25 +65,6 @@ int compress_encode(
 		return -ENOMEM;
 	size_t n = ZSTD_compressCCtx(ctx, out, room, data, len, level);
 
-	if (ZSTD_isError(n))
-		return -EIO;
-	*out_len = n;
-	return 0;
-}
-
-int compress_encode_long(
-	const void *data, size_t len, int level, void *out, size_t room, size_t *out_len)
-{
-	ZSTD_CCtx *ctx = ZSTD_createCCtx();
-
-	if (!ctx)
-		return -ENOMEM;
-	(void)ZSTD_CCtx_setParameter(ctx, ZSTD_c_compressionLevel, level);
-	(void)ZSTD_CCtx_setParameter(ctx, ZSTD_c_enableLongDistanceMatching, 1);
-	(void)ZSTD_CCtx_setParameter(ctx, ZSTD_c_windowLog, LONG_WINDOW_LOG);
-	size_t n = ZSTD_compress2(ctx, out, room, data, len);
-
-	ZSTD_freeCCtx(ctx);
 	if (ZSTD_isError(n))
 		return -EIO;
 	*out_len = n;

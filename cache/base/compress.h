@@ -18,10 +18,5 @@ size_t compress_bound(size_t len);
 int compress_encode(const void *data, size_t len, int level, void *out, size_t room,
 	size_t *out_len) WARN_UNUSED;
 
-/* As compress_encode(), with a window that spans up to 128 MiB: for catalogs, whose
- * sections repeat each other from afar. */
-int compress_encode_long(const void *data, size_t len, int level, void *out, size_t room,
-	size_t *out_len) WARN_UNUSED;
-
 /* Decodes exactly `out_len` bytes; anything else in the input is -EBADMSG. */
 int compress_decode(const void *data, size_t len, void *out, size_t out_len) WARN_UNUSED;

@@ -384,22 +384,40 @@ static const char *check_items(const struct catalog *c, const struct counts *k)
 	return reason;
 }
 
-int catalog_check(
-	struct catalog *c, const void *data, size_t len, const char **out_reason)
+static int refuse(const char *reason, const char **out_reason)
 {
-	struct counts counts = {0};
-
-	c->header = data;
-	c->local = NULL;
-	c->map_bytes = len;
-	const char *reason = check_header(data, len, &counts);
-
-	if (!reason) {
-		point_at_sections(c, data, &counts);
-		reason = check_items(c, &counts);
-	}
 	if (!reason)
 		return 0;
 	*out_reason = reason;
 	return -EBADMSG;
+}
+
+static const char *point(
+	struct catalog *c, const void *data, size_t len, struct counts *counts)
+{
+	c->header = data;
+	c->local = NULL;
+	c->map_bytes = len;
+	const char *reason = check_header(data, len, counts);
+
+	if (!reason)
+		point_at_sections(c, data, counts);
+	return reason;
+}
+
+int catalog_point(
+	struct catalog *c, const void *data, size_t len, const char **out_reason)
+{
+	struct counts counts = {0};
+
+	return refuse(point(c, data, len, &counts), out_reason);
+}
+
+int catalog_check(
+	struct catalog *c, const void *data, size_t len, const char **out_reason)
+{
+	struct counts counts = {0};
+	const char *reason = point(c, data, len, &counts);
+
+	return refuse(reason ? reason : check_items(c, &counts), out_reason);
 }

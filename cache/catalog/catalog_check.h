@@ -14,5 +14,10 @@
 int catalog_check(struct catalog *c, const void *data, size_t len,
 	const char **out_reason) WARN_UNUSED;
 
+/* Does the first step only: the header and the sections' own bounds. What lies in the sections
+ * may be anything. */
+int catalog_point(struct catalog *c, const void *data, size_t len,
+	const char **out_reason) WARN_UNUSED;
+
 /* Bytes of an item of a section; 1 for byte sections. */
 size_t catalog_item_size(enum catalog_section s);

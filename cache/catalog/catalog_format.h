@@ -164,7 +164,7 @@ struct catalog_pack {
 
 struct catalog_nested {
 	struct digest digest;  /* SHA-256 of the decoded catalog */
-	uint64_t stored_bytes; /* of the zstd file in the depot */
+	uint64_t stored_bytes; /* of the file in the depot */
 	uint64_t raw_bytes;
 	uint64_t tree_entries; /* in it and below */
 	uint64_t tree_bytes;

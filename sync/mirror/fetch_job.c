@@ -4,6 +4,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/compress.h"
 #include "cache/base/memory.h"
+#include "cache/catalog/stored/catalog_codec.h"
 #include "sync/mirror/url.h"
 
 #include <errno.h>
@@ -277,8 +278,7 @@ static int catalog_deliver(struct fetch_job *job)
 
 	if (!raw)
 		return -ENOMEM;
-	int r = compress_decode(
-		job->stored, rq->ref.stored_bytes, raw, rq->ref.raw_bytes);
+	int r = catalog_decode(job->stored, rq->ref.stored_bytes, raw, rq->ref.raw_bytes);
 
 	if (r == 0)
 		r = digest_of(raw, rq->ref.raw_bytes, &digest);

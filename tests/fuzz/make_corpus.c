@@ -6,6 +6,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/compress.h"
 #include "cache/base/io.h"
+#include "cache/catalog/stored/catalog_codec.h"
 #include "tests/cache/sample_catalog.h"
 #include "tests/fuzz/fuzz_key.h"
 
@@ -123,6 +124,71 @@ static void save_catalogs(void)
 	save_catalog_lie(built, "should-fail-name-with-a-slash", name_with_a_slash);
 	save_catalog_lie(built, "should-fail-chunk-not-listed", chunk_that_is_not_listed);
 	save_catalog_lie(built, "should-fail-attribute-of-no-name", attribute_of_no_name);
+	built_free(empty);
+	built_free(nested);
+	built_free(built);
+}
+
+/* Four bytes of expected size, the stored form; and the decoded form, for the fuzzer to start from. */
+static void save_stored_catalog(const char *name, const struct built_catalog *built)
+{
+	AUTO_BUFFER struct buffer stored = BUFFER_INIT(CATALOG_STORED_MAX);
+	char of[64];
+	uint32_t size = (uint32_t)built->len;
+	uint8_t *data;
+
+	must(buffer_add(&stored, &size, sizeof(size)) == 0, name);
+	must(catalog_encode(built->data, built->len, 3, &stored) == 0, name);
+	data = stored.data;
+	(void)snprintf(of, sizeof(of), "sound-%s", name);
+	save("catalog_codec", of, data, stored.len);
+	(void)snprintf(of, sizeof(of), "should-fail-cut-short-%s", name);
+	save("catalog_codec", of, data, stored.len - 1);
+	data[0] ^= 8;
+	(void)snprintf(of, sizeof(of), "should-fail-of-another-size-%s", name);
+	save("catalog_codec", of, data, stored.len);
+	data[0] ^= 8;
+	data[sizeof(size)] ^= 1;
+	(void)snprintf(of, sizeof(of), "should-fail-wrong-magic-%s", name);
+	save("catalog_codec", of, data, stored.len);
+	stored.len = sizeof(size);
+	must(buffer_add(&stored, built->data, built->len) == 0, name);
+	(void)snprintf(of, sizeof(of), "should-fail-not-stored-%s", name);
+	save("catalog_codec", of, stored.data, stored.len);
+}
+
+/* A sound frame whose sections lie on top of each other. */
+static void save_overlapping_sections(void)
+{
+	struct built_catalog *built = sample_catalog();
+	struct catalog_header *h = (void *)built->data;
+	size_t room = compress_bound(built->len);
+	uint32_t size = (uint32_t)built->len;
+	uint8_t *out = malloc(sizeof(size) + CATALOG_STORED_MAGIC_BYTES + room);
+	size_t head = sizeof(size) + CATALOG_STORED_MAGIC_BYTES;
+	size_t len;
+
+	must(out != NULL, "memory");
+	h->sections[CATALOG_CHUNKS].offset = h->sections[CATALOG_ENTRIES].offset;
+	memcpy(out, &size, sizeof(size));
+	memcpy(out + sizeof(size), CATALOG_STORED_MAGIC, CATALOG_STORED_MAGIC_BYTES);
+	must(compress_encode(built->data, built->len, 3, out + head, room, &len) == 0,
+		"encoding");
+	save("catalog_codec", "should-fail-overlapping-sections", out, head + len);
+	free(out);
+	built_free(built);
+}
+
+static void save_stored_catalogs(void)
+{
+	struct built_catalog *built = sample_catalog();
+	struct built_catalog *nested = sample_nested_catalog();
+	struct built_catalog *empty = builder_finish(builder_new(""));
+
+	save_stored_catalog("of-everything", built);
+	save_stored_catalog("nested", nested);
+	save_stored_catalog("empty", empty);
+	save_overlapping_sections();
 	built_free(empty);
 	built_free(nested);
 	built_free(built);
@@ -284,6 +350,7 @@ int main(int argc, char **argv)
 	top_fd = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(top_fd >= 0, argv[1]);
 	save_catalogs();
+	save_stored_catalogs();
 	save_frames();
 	save_records();
 	save_urls();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/depot/depot.h"
 
-#include "cache/base/compress.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/catalog/stored/catalog_codec.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -319,7 +319,7 @@ int depot_catalog(
 	if (r == -EFBIG || (r == 0 && stored.len != ref->stored_bytes))
 		r = -EBADMSG;
 	if (r == 0)
-		r = compress_decode(stored.data, stored.len, raw, ref->raw_bytes);
+		r = catalog_decode(stored.data, stored.len, raw, ref->raw_bytes);
 	if (r == 0)
 		r = digest_of(raw, ref->raw_bytes, &digest);
 	if (r == 0 && !digest_equal(&digest, &ref->digest))

@@ -2,12 +2,12 @@
 #include "sync/master/publish/publish.h"
 
 #include "cache/base/clock.h"
-#include "cache/base/compress.h"
 #include "cache/base/file_lock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/catalog/catalog_check.h"
+#include "cache/catalog/stored/catalog_codec.h"
 #include "sync/master/catalog/catalog_writer.h"
 #include "sync/master/ingest/chunk_index.h"
 #include "sync/master/ingest/parallel.h"
@@ -263,7 +263,7 @@ static int read_contents(struct publish *p)
 	return r;
 }
 
-/* Writes a catalog's compressed form; an equal catalog that the depot has stays as it is,
+/* Writes a catalog's stored form; an equal catalog that the depot has stays as it is,
  * because its stored size stands in records that name it. */
 static int store_catalog(
 	struct publish *p, struct package *pkg, const void *data, size_t len)
@@ -281,17 +281,12 @@ static int store_catalog(
 		pkg->ref.stored_bytes = (uint64_t)st.st_size;
 		return 0;
 	}
-	size_t room = compress_bound(len);
-	AUTO_FREE void *stored = mem_alloc(room);
+	struct buffer stored AUTO_BUFFER = BUFFER_INIT(CATALOG_STORED_MAX);
 
-	if (!stored)
-		return -ENOMEM;
-	size_t stored_len;
-
-	r = compress_encode_long(data, len, p->o->level, stored, room, &stored_len);
+	r = catalog_encode(data, len, p->o->level, &stored);
 	if (r < 0)
 		return r;
-	pkg->ref.stored_bytes = stored_len;
+	pkg->ref.stored_bytes = stored.len;
 	digest_to_hex(&pkg->ref.digest, name);
 	(void)snprintf(tmp_name, sizeof(tmp_name), "catalog-%.64s", name);
 	AUTO_CLOSE int fd = openat(
@@ -299,7 +294,7 @@ static int store_catalog(
 
 	if (fd < 0)
 		return -errno;
-	r = fchmod(fd, 0644) < 0 ? -errno : io_write(fd, stored, stored_len);
+	r = fchmod(fd, 0644) < 0 ? -errno : io_write(fd, stored.data, stored.len);
 	if (r < 0)
 		return r;
 	if (close(TAKE_FD(fd)) < 0)

@@ -7,6 +7,7 @@
 
 #include "cache/base/mutex.h"
 #include "cache/source.h"
+#include "tests/support/catalog_builder.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -21,7 +22,8 @@ struct depot {
 	uint64_t pack_bytes;
 	struct catalog_frame frames[DEPOT_FRAMES];
 	struct catalog_ref catalog;
-	uint8_t *raw; /* the frames' content, one after the other */
+	struct built_catalog *built; /* its bytes; no content of it is in the depot */
+	uint8_t *raw;		     /* the frames' content, one after the other */
 };
 
 /* Asserts on failure. */
