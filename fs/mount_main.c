@@ -42,6 +42,7 @@ struct mirror {
 	int cache_dirfd;
 	int cache_lock;
 	struct key_ring keys;
+	struct follower *follower;
 	struct follower_result channel;
 	char fsname[256];
 	struct fetcher *fetcher;
@@ -160,7 +161,9 @@ static int open_channel(struct mirror *m)
 	r = fetcher_new(&config, &m->fetcher);
 	if (r < 0)
 		return r; /* it has said why */
-	r = follower_open(m->cache_dirfd, &m->keys, o->channel, m->fetcher, &m->channel);
+	r = follower_new(m->cache_dirfd, &m->keys, o->channel, m->fetcher, &m->follower);
+	if (r == 0)
+		r = follower_open(m->follower, &m->channel);
 	if (r < 0)
 		return log_error_errno(r, "channel %s cannot be followed: %s", o->channel,
 			log_strerror(r));
@@ -290,6 +293,7 @@ static void close_mirror(struct mirror *m)
 		session_end(m->session);
 	if (m->control)
 		control_stop(m->control);
+	follower_free(m->follower);
 	fetcher_free(m->fetcher); /* wakes whoever is parked still */
 	if (m->session)
 		session_unmount(m->session);

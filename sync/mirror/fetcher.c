@@ -108,10 +108,8 @@ int fetcher_new(const struct fetcher_config *config, struct fetcher **out)
 	return 0;
 }
 
-void fetcher_free(struct fetcher *fetcher)
+void fetcher_stop(struct fetcher *fetcher)
 {
-	if (!fetcher)
-		return;
 	atomic_store(&fetcher->is_stopping, true);
 	/* what the transport lets go of runs to its end on the workers, who may find it
 	 * stopped when they ask for another try */
@@ -119,6 +117,13 @@ void fetcher_free(struct fetcher *fetcher)
 		transport_stop(fetcher->transport);
 	if (fetcher->background)
 		transport_stop(fetcher->background);
+}
+
+void fetcher_free(struct fetcher *fetcher)
+{
+	if (!fetcher)
+		return;
+	fetcher_stop(fetcher);
 	worker_pool_free(fetcher->pool);
 	transport_free(fetcher->transport);
 	transport_free(fetcher->background);
@@ -141,14 +146,26 @@ const char *fetcher_site_name(const struct fetcher *fetcher, size_t site)
 	return upstream_shown(fetcher->upstream, site);
 }
 
-/* A transfer that a thread waits for. */
+int fetcher_best_site(struct fetcher *fetcher, uint32_t avoid, size_t *out)
+{
+	int64_t from_ns;
+
+	return upstream_pick(fetcher->upstream, avoid, out, &from_ns);
+}
+
+/* A thread that waits for some transfers. */
+struct small_wait {
+	struct mutex lock; /* guards left */
+	struct condition has_ended;
+	size_t left;
+};
+
 struct small_fetch {
 	struct transfer transfer;
 	struct buffer body;
 	struct transfer_result result;
-	struct mutex lock; /* guards is_done */
-	struct condition has_ended;
-	bool is_done;
+	struct small_wait *wait;
+	int64_t start_ns;
 };
 
 static int on_small_data(struct transfer *t, const uint8_t *data, size_t len)
@@ -163,75 +180,111 @@ static void on_small_done(struct transfer *t, const struct transfer_result *resu
 	struct small_fetch *f = t->arg;
 
 	f->result = *result;
-	mutex_lock(&f->lock);
-	f->is_done = true;
-	condition_signal(&f->has_ended);
-	mutex_unlock(&f->lock);
+	mutex_lock(&f->wait->lock);
+	f->wait->left--;
+	condition_signal(&f->wait->has_ended);
+	mutex_unlock(&f->wait->lock);
 }
 
-static int small_run(struct fetcher *fetcher, struct small_fetch *f)
+/* Returns 0 when it is under way; its waiter then counts it. */
+static int small_start(struct fetcher *fetcher, size_t site, int timeout_ms,
+	const struct small_object *object, struct small_fetch *f)
 {
-	int r;
+	char *url = url_join(upstream_url(fetcher->upstream, site), object->path);
 
-	mutex_init(&f->lock);
-	condition_init(&f->has_ended);
-	r = transport_start(fetcher->transport, &f->transfer);
-	if (r == 0) {
-		mutex_lock(&f->lock);
-		while (!f->is_done)
-			condition_wait(&f->has_ended, &f->lock);
-		mutex_unlock(&f->lock);
-		r = f->result.error;
-	}
-	condition_release(&f->has_ended);
-	mutex_release(&f->lock);
+	if (!url)
+		return -ENOMEM;
+	f->start_ns = clock_mono_ns();
+	f->body = (struct buffer)BUFFER_INIT(object->max_bytes);
+	f->transfer = (struct transfer){.url = url,
+		.length = object->max_bytes,
+		.class = FETCH_DEMAND,
+		.timeout_ms = timeout_ms,
+		.pace_bytes = object->max_bytes, /* all of it: somebody waits */
+		.known = object->known,
+		.arg = f,
+		.on_data = on_small_data,
+		.on_done = on_small_done};
+	upstream_count_request(fetcher->upstream);
+	mutex_lock(&f->wait->lock);
+	f->wait->left++;
+	mutex_unlock(&f->wait->lock);
+	int r = transport_start(fetcher->transport, &f->transfer);
+
+	if (r == 0)
+		return 0;
+	mutex_lock(&f->wait->lock);
+	f->wait->left--;
+	mutex_unlock(&f->wait->lock);
 	return r;
 }
 
 static void small_report(struct fetcher *fetcher, size_t site, const char *path,
-	int64_t start_ns, const struct transfer_result *result)
+	const struct small_fetch *f)
 {
+	const struct transfer_result *result = &f->result;
+
 	if (result->error == 0)
 		upstream_succeeded(
 			fetcher->upstream, site, result->latency_ns, result->bytes);
 	else if (result->error == -ENOENT)
 		upstream_missing(fetcher->upstream, site, path, result->reason);
 	else if (result->error != -ECANCELED && result->error != -ENOMEM)
-		upstream_failed(fetcher->upstream, site, UPSTREAM_FAILS, start_ns, path,
-			result->reason);
+		upstream_failed(fetcher->upstream, site, UPSTREAM_FAILS, f->start_ns,
+			path, result->reason);
+}
+
+static void small_end(struct fetcher *fetcher, size_t site, struct small_fetch *f,
+	struct small_object *object)
+{
+	const struct transfer_result *result = &f->result;
+
+	small_report(fetcher, site, object->path, f);
+	object->error = result->error;
+	object->is_unchanged = result->is_unchanged;
+	object->version = result->version;
+	(void)snprintf(object->reason, sizeof(object->reason), "%s", result->reason);
+	if (object->error == 0 && !object->is_unchanged)
+		object->error = buffer_add(object->out, f->body.data, f->body.len);
+	buffer_release(&f->body);
+	free((char *)(uintptr_t)f->transfer.url);
+}
+
+void fetcher_fetch_together(struct fetcher *fetcher, size_t site, int timeout_ms,
+	struct small_object *objects, size_t count)
+{
+	struct small_fetch fetches[SMALL_OBJECTS_MAX] = {0};
+	struct small_wait wait = {0};
+
+	mutex_init(&wait.lock);
+	condition_init(&wait.has_ended);
+	for (size_t i = 0; i < count; i++) {
+		fetches[i].wait = &wait;
+		int r = small_start(fetcher, site, timeout_ms, &objects[i], &fetches[i]);
+
+		/* else it has begun, and may be over already */
+		if (r < 0)
+			fetches[i].result.error = r;
+	}
+	mutex_lock(&wait.lock);
+	while (wait.left)
+		condition_wait(&wait.has_ended, &wait.lock);
+	mutex_unlock(&wait.lock);
+	for (size_t i = 0; i < count; i++)
+		small_end(fetcher, site, &fetches[i], &objects[i]);
+	condition_release(&wait.has_ended);
+	mutex_release(&wait.lock);
 }
 
 int fetcher_fetch_small_from(struct fetcher *fetcher, size_t site, const char *path,
 	size_t max_bytes, int timeout_ms, struct buffer *out,
 	char reason[TRANSFER_REASON_SIZE])
 {
-	AUTO_FREE char *url = url_join(upstream_url(fetcher->upstream, site), path);
-	int64_t start_ns = clock_mono_ns();
+	struct small_object object = {.path = path, .max_bytes = max_bytes, .out = out};
 
-	reason[0] = '\0';
-	if (!url)
-		return -ENOMEM;
-	struct small_fetch f = {
-		.transfer = {.url = url,
-			.length = max_bytes,
-			.class = FETCH_DEMAND,
-			.timeout_ms = timeout_ms,
-			.pace_bytes = max_bytes, /* all of it: somebody waits */
-			.on_data = on_small_data,
-			.on_done = on_small_done},
-		.body = BUFFER_INIT(max_bytes),
-	};
-
-	f.transfer.arg = &f;
-	upstream_count_request(fetcher->upstream);
-	int r = small_run(fetcher, &f);
-
-	(void)snprintf(reason, TRANSFER_REASON_SIZE, "%s", f.result.reason);
-	small_report(fetcher, site, path, start_ns, &f.result);
-	if (r == 0)
-		r = buffer_add(out, f.body.data, f.body.len);
-	buffer_release(&f.body);
-	return r;
+	fetcher_fetch_together(fetcher, site, timeout_ms, &object, 1);
+	(void)snprintf(reason, TRANSFER_REASON_SIZE, "%s", object.reason);
+	return object.error;
 }
 
 int fetcher_fetch_small(struct fetcher *fetcher, const char *path, size_t max_bytes,

@@ -46,6 +46,12 @@ struct transport_config {
 	void *arg;
 };
 
+/* How a server names a version of an object; empty strings: not at all. */
+struct transfer_version {
+	char etag[128];		/* as it was sent, with its quotes */
+	char last_modified[40]; /* likewise */
+};
+
 #define TRANSFER_REASON_SIZE 256
 
 struct transfer_result {
@@ -55,7 +61,9 @@ struct transfer_result {
 					      success */
 	uint64_t bytes;			   /* handed to on_data */
 	int64_t latency_ns;		   /* from the start to the first byte */
-	bool is_slow; /* -ETIMEDOUT although bytes were still coming */
+	bool is_slow;	   /* -ETIMEDOUT although bytes were still coming */
+	bool is_unchanged; /* the object is what the transfer says is known; no bytes came */
+	struct transfer_version version; /* of what came */
 };
 
 /* What on_data returns to be given the same bytes again after transport_resume(). */
@@ -67,6 +75,9 @@ struct transfer {
 	bool is_exact;	 /* the whole object is `length` bytes long, else at most */
 	uint64_t offset;
 	uint64_t length;
+	const struct transfer_version
+		*known; /* to be sent only if it is another one; NULL, or
+						 empty: in any case. Valid until on_done */
 	enum fetch_class class;
 	const atomic_bool *is_awaited; /* may be NULL; true: its class is FETCH_DEMAND */
 	int timeout_ms;		       /* 0: the transport's */

@@ -82,6 +82,21 @@ static void read_content_range(struct run *run, const char *p, const char *end)
 	run->has_content_range = true;
 }
 
+/* A value that does not fit, or has what no header may have, is as good as none. */
+static void keep_value(char *out, size_t size, const char *value, const char *end)
+{
+	size_t len = strcspn(value, "\r\n");
+
+	out[0] = '\0';
+	if (value + len > end || len >= size)
+		return;
+	for (size_t i = 0; i < len; i++)
+		if (value[i] < ' ' || value[i] > '~')
+			return;
+	memcpy(out, value, len);
+	out[len] = '\0';
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
 	struct run *run = arg;
@@ -99,6 +114,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 	if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
 		run->has_content_range = false;
 		run->location[0] = '\0';
+		run->date[0] = '\0';
+		run->version = (struct transfer_version){0};
 	} else if (header_is(line, len, "Content-Range", &value)) {
 		read_content_range(run, value, line + len);
 	} else if (header_is(line, len, "Location", &value)) {
@@ -107,6 +124,14 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 
 		(void)snprintf(raw, sizeof(raw), "%.*s", (int)n, value);
 		url_strip(raw, run->location, sizeof(run->location));
+	} else if (header_is(line, len, "ETag", &value)) {
+		keep_value(
+			run->version.etag, sizeof(run->version.etag), value, line + len);
+	} else if (header_is(line, len, "Last-Modified", &value)) {
+		keep_value(run->version.last_modified, sizeof(run->version.last_modified),
+			value, line + len);
+	} else if (header_is(line, len, "Date", &value)) {
+		keep_value(run->date, sizeof(run->date), value, line + len);
 	}
 	return len;
 }
@@ -139,6 +164,10 @@ static int judge(struct run *run)
 		return run->error;
 	run->is_judged = true;
 	(void)curl_easy_getinfo(run->easy, CURLINFO_RESPONSE_CODE, &run->status);
+	if (run->status == 304 && run->headers) {
+		run->is_unchanged = true;
+		return 0;
+	}
 	if (run->status >= 300 && run->status < 400)
 		return run_fail(run, -EPROTO,
 			"HTTP %ld: redirects to %s: name the final "
@@ -351,6 +380,8 @@ void run_release(struct run *run)
 	if (run->easy)
 		curl_easy_cleanup(run->easy);
 	run->easy = NULL;
+	curl_slist_free_all(run->headers);
+	run->headers = NULL;
 }
 
 static CURLcode set_common(struct run *run, const struct run_options *options)
@@ -398,6 +429,35 @@ static CURLcode set_ssh(struct run *run, const struct run_options *options)
 	return c;
 }
 
+static CURLcode add_header(struct run *run, const char *name, const char *value)
+{
+	char line[200];
+
+	(void)snprintf(line, sizeof(line), "%s:%s", name, value);
+	struct curl_slist *headers = curl_slist_append(run->headers, line);
+
+	if (!headers)
+		return CURLE_OUT_OF_MEMORY;
+	run->headers = headers;
+	return CURLE_OK;
+}
+
+/* RFC 9110, 13.1: the ETag goes before the time. */
+static CURLcode set_condition(struct run *run)
+{
+	const struct transfer_version *known = run->transfer->known;
+	CURLcode c;
+
+	if (!known || !run->is_http || (!known->etag[0] && !known->last_modified[0]))
+		return CURLE_OK;
+	c = known->etag[0] ? add_header(run, "If-None-Match", known->etag)
+			   : add_header(run, "If-Modified-Since", known->last_modified);
+	/* one that curl would send; such requests are many, and said to be small */
+	c |= add_header(run, "Accept", "");
+	c |= curl_easy_setopt(run->easy, CURLOPT_HTTPHEADER, run->headers);
+	return c;
+}
+
 static CURLcode set_request(struct run *run)
 {
 	CURL *e = run->easy;
@@ -416,6 +476,7 @@ static CURLcode set_request(struct run *run)
 	if (connect_ms > run->timeout_ms)
 		connect_ms = run->timeout_ms;
 	c |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+	c |= set_condition(run);
 	if (t->is_range) {
 		(void)snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, t->offset,
 			t->offset + t->length - 1);
@@ -535,10 +596,24 @@ static void check_length(struct run *run)
 {
 	const struct transfer *t = run->transfer;
 
-	if ((t->is_range || t->is_exact) && run->bytes != t->length)
+	if (!run->is_unchanged && (t->is_range || t->is_exact) && run->bytes != t->length)
 		(void)run_fail(run, -EPROTO,
 			"body of %" PRIu64 " bytes where %" PRIu64 " were asked for",
 			run->bytes, t->length);
+}
+
+/* A time in whole seconds names a version only once that second, and one for clocks that differ, is
+ * over when it is sent; what web servers make an ETag of has no more (RFC 9110, 8.8.2.2). */
+static bool is_version_certain(const struct run *run)
+{
+	const struct transfer_version *v = &run->version;
+
+	if (!v->last_modified[0])
+		return v->etag[0] != '\0';
+	time_t modified = curl_getdate(v->last_modified, NULL);
+	time_t date = curl_getdate(run->date, NULL);
+
+	return modified >= 0 && date >= 0 && date - modified >= 2;
 }
 
 void run_finish(struct run *run, CURLcode code, struct transfer_result *out)
@@ -564,6 +639,9 @@ void run_finish(struct run *run, CURLcode code, struct transfer_result *out)
 		.bytes = run->bytes,
 		.is_slow = run->is_slow,
 		.latency_ns = run->first_byte_ns ? run->first_byte_ns - run->start_ns : 0,
+		.is_unchanged = run->is_unchanged,
 	};
+	if (is_version_certain(run))
+		out->version = run->version;
 	(void)snprintf(out->reason, sizeof(out->reason), "%s", run->reason);
 }

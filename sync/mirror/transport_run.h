@@ -35,6 +35,7 @@ struct run_options {
 
 struct run {
 	CURL *easy;		       /* of the running or the last transfer */
+	struct curl_slist *headers;    /* of its request */
 	struct transfer *transfer;     /* NULL: free */
 	struct background *background; /* NULL: a reader's, or not in such a transport */
 
@@ -46,6 +47,7 @@ struct run {
 	bool is_paused;	  /* by the receiver */
 	bool is_held;	  /* gives way, or keeps to its rate */
 	bool has_content_range;
+	bool is_unchanged;
 	long status;
 	uint64_t range_first;
 	uint64_t range_last;
@@ -66,6 +68,8 @@ struct run {
 	int error; /* ours; goes before curl's */
 	char reason[TRANSFER_REASON_SIZE];
 	char location[160];
+	char date[40];
+	struct transfer_version version;
 	char curl_error[CURL_ERROR_SIZE];
 };
 

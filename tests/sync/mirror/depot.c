@@ -13,13 +13,16 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -175,6 +178,59 @@ void server_stop(struct server *s)
 
 	assert_int_equal(kill(s->pid, SIGKILL), 0);
 	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+}
+
+/* A port on loopback: 0 takes a free one, which is returned; else whether it answers. */
+static int probe_port(int port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons((uint16_t)port)};
+	socklen_t len = sizeof(a);
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (port)
+		return connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	return ntohs(a.sin_port);
+}
+
+bool server_start_nginx(struct server *s, const char *dir, const char *log)
+{
+	char conf[128];
+	FILE *f;
+
+	if (access("/usr/sbin/nginx", X_OK) < 0)
+		return false;
+	assert_int_equal(chmod(dir, 0755), 0);
+	s->port = probe_port(0);
+	(void)snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", s->port);
+	(void)snprintf(conf, sizeof(conf), "%s/nginx.conf", dir);
+	f = fopen(conf, "w");
+	assert_non_null(f);
+	assert_true(
+		fprintf(f,
+			"daemon off; master_process off; pid %s/pid; error_log "
+			"%s/errors;\n"
+			"events {}\n"
+			"http { log_format l '$status $request_length $bytes_sent';\n"
+			"  access_log %s l;\n"
+			"  client_body_temp_path %s; proxy_temp_path %s;\n"
+			"  fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;\n"
+			"  server { listen 127.0.0.1:%d; root %s; } }\n",
+			dir, dir, log, dir, dir, dir, dir, dir, s->port, dir) > 0);
+	assert_int_equal(fclose(f), 0);
+	s->pid = fork();
+	assert_true(s->pid >= 0);
+	if (s->pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)execl("/usr/sbin/nginx", "nginx", "-c", conf, "-p", dir, NULL);
+		_exit(127);
+	}
+	for (int i = 0; i < 500 && !probe_port(s->port); i++)
+		usleep(20 * 1000);
+	return true;
 }
 
 void wait_init(struct waited *w, const struct depot *d)

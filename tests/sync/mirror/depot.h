@@ -44,6 +44,10 @@ void server_start_for(
 	struct server *s, const char *dir, const char *mode, const char *count);
 void server_stop(struct server *s);
 
+/* A real nginx before the depot, which logs "STATUS REQUEST-BYTES RESPONSE-BYTES" lines to
+ * `log`. False if none is installed. */
+bool server_start_nginx(struct server *s, const char *dir, const char *log);
+
 /* A request for some of the depot's frames that checks what it is given. */
 struct waited {
 	struct frame_request frames;
