@@ -2,6 +2,7 @@
 /* The program: a table of verbs. */
 #include "cache/base/cli.h"
 #include "fs/mount_main.h"
+#include "sync/jobs/records/commands.h"
 #include "sync/master/commands.h"
 #include "sync/watch/commands.h"
 
@@ -19,6 +20,7 @@ static const struct {
 	{"mount", cmd_mount, "show a depot as a directory"},
 	{"umount", cmd_umount, "take a mount away"},
 	{"status", cmd_status, "what a mount serves and how it fares"},
+	{"history", cmd_history, "what a mount's runs did"},
 };
 
 static int print_verbs(FILE *to)

@@ -17,6 +17,7 @@
 #include "fs/mount/mount_options.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/session/session.h"
+#include "sync/jobs/records/history.h"
 #include "sync/mirror/fetcher.h"
 #include "sync/mirror/follower.h"
 #include "sync/watch/control.h"
@@ -53,6 +54,8 @@ struct mirror {
 	struct view *view;
 	struct housekeeping *housekeeping;
 	struct session *session;
+	struct state_db *state;
+	struct control_verbs history_verbs;
 	struct control_verbs verbs;
 	struct control *control;
 };
@@ -139,6 +142,16 @@ static int open_stores(struct mirror *m)
 		return log_error_errno(r, "cannot set up the cache in %s: %s",
 			m->options.cache, log_strerror(r));
 	return 0;
+}
+
+static int open_state(struct mirror *m)
+{
+	int r = state_db_open(m->options.cache, &m->state);
+
+	if (r < 0 && r != -EBUSY)
+		return log_error_errno(r, "cannot open the mirror's records in %s: %s",
+			m->options.cache, log_strerror(r));
+	return r;
 }
 
 static int open_channel(struct mirror *m)
@@ -252,8 +265,11 @@ static int answer_control(void *arg, const char *request, struct buffer *reply)
 
 static int open_control(struct mirror *m)
 {
-	m->verbs = (struct control_verbs){
-		.verbs = mirror_verbs, .count = ARRAY_SIZE(mirror_verbs), .arg = m};
+	m->history_verbs = history_verbs(m->state);
+	m->verbs = (struct control_verbs){.verbs = mirror_verbs,
+		.count = ARRAY_SIZE(mirror_verbs),
+		.arg = m,
+		.next = &m->history_verbs};
 	int r = control_start(m->options.mountpoint, answer_control, m, &m->control);
 
 	if (r == -ENXIO)
@@ -275,6 +291,8 @@ static int open_mirror(struct mirror *m)
 		r = open_channel(m);
 	if (r == 0)
 		r = open_stores(m);
+	if (r == 0)
+		r = open_state(m);
 	if (r == 0)
 		r = open_view(m);
 	if (r == 0)
@@ -304,6 +322,7 @@ static void close_mirror(struct mirror *m)
 	catalog_store_free(m->catalogs);
 	object_store_free(m->objects);
 	checkpoint_free(m->checkpoint);
+	state_db_close(m->state);
 	if (m->cache_lock >= 0)
 		close(m->cache_lock);
 	if (m->cache_dirfd >= 0)

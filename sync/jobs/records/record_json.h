@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* How records of state.db look in answers of the daemon and in --json, and paths on a terminal. */
+#pragma once
+
+#include "cache/state/change_records.h"
+#include "cache/state/run_records.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+/* Adds a path as a text. Bytes that are no UTF-8 become U+FFFD, and `name`_hex holds the path's
+ * bytes then. */
+void record_add_path(cJSON *object, const char *name, const char *path);
+
+/* Adds all that is known of a run. */
+void record_add_run(cJSON *object, const struct run_record *run);
+
+void record_add_change(cJSON *object, const struct change_record *change);
+
+/* Prints a path that must not disturb a terminal or a line: control characters, backslashes and what
+ * is no UTF-8 as \xNN. */
+void record_print_path(FILE *to, const char *path);
