@@ -8,6 +8,7 @@
 #include "cache/base/cli.h"
 #include "cache/base/clock.h"
 #include "cache/base/durable.h"
+#include "cache/base/epoch.h"
 #include "cache/base/file_lock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
@@ -234,6 +235,7 @@ static int open_session(struct mirror *m)
 static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 {
 	const struct mirror *m = arg;
+	AUTO_EPOCH epoch = epoch_enter();
 	struct mirror_status status = {
 		.mountpoint = m->options.mountpoint,
 		.cache = m->options.cache,

@@ -102,11 +102,31 @@ const struct catalog_content *catalog_content_of(
 	return &c->contents[e->first];
 }
 
-static int compare_names(const char *a, size_t a_len, const char *b, size_t b_len)
+int catalog_compare_names(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
 
 	return order ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+uint32_t catalog_lower_bound(const struct catalog *c, uint32_t dir, const char *name,
+	size_t len, bool is_behind)
+{
+	uint32_t low = c->entries[dir].first;
+	uint32_t high = low + c->entries[dir].count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		const struct catalog_entry *e = &c->entries[mid];
+		int order = catalog_compare_names(
+			c->names + e->name, e->name_length, name, len);
+
+		if (order < 0 || (order == 0 && is_behind))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
 }
 
 uint32_t catalog_lookup(
@@ -118,7 +138,8 @@ uint32_t catalog_lookup(
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 		const struct catalog_entry *e = &c->entries[mid];
-		int order = compare_names(name, len, c->names + e->name, e->name_length);
+		int order = catalog_compare_names(
+			name, len, c->names + e->name, e->name_length);
 
 		if (order == 0)
 			return mid;

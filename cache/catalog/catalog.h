@@ -116,10 +116,18 @@ static inline struct catalog_ref catalog_nested_ref(const struct catalog_nested 
 const struct catalog_content *catalog_content_of(
 	const struct catalog *c, const struct catalog_entry *e);
 
+/* The order of a directory's children: bytes, then length. As memcmp(3). */
+int catalog_compare_names(const char *a, size_t a_len, const char *b, size_t b_len);
+
 /* The child of directory `dir` with exactly this name, or CATALOG_NO_ENTRY. `dir` must be a
  * directory of this catalog that is not nested. O(log n), allocates nothing. */
 uint32_t catalog_lookup(
 	const struct catalog *c, uint32_t dir, const char *name, size_t len);
+
+/* The index of the first child of `dir` whose name is not below this one (`is_behind`: is above it);
+ * the end of the directory's children if there is none. */
+uint32_t catalog_lower_bound(const struct catalog *c, uint32_t dir, const char *name,
+	size_t len, bool is_behind);
 
 /* As catalog_lookup() without regard to case (cache/catalog/casefold.h); the exact name wins when
  * several fit. */

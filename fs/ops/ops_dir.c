@@ -5,15 +5,14 @@
 
 #include <errno.h>
 
-/* Directory offsets: 1 is behind ".", 2 behind "..", n + 3 behind child n. Children never move
- * under a view, so an offset stays good for ever. */
+/* Directory offsets: 1 is behind ".", 2 behind "..", then come view_cookie()s. */
 #define OFFSET_DOTS 2
 
 static void fill_entry(const struct view_node *node, struct fuse_entry_param *out)
 {
 	*out = (struct fuse_entry_param){
 		.ino = node->id,
-		.generation = 1,
+		.generation = node->generation,
 		.attr_timeout = ENTRY_TIMEOUT_SEC,
 		.entry_timeout = ENTRY_TIMEOUT_SEC,
 	};
@@ -49,6 +48,30 @@ static int find_child(
 	return index == CATALOG_NO_ENTRY ? -ENOENT : view_child(view, &dir, index, out);
 }
 
+/* The kernel has let go of a node, or was not told of it after all. */
+static void forget(struct session *session, uint64_t ino, uint64_t count)
+{
+	if (view_forget(session->config.view, ino, count))
+		notify_reap(&session->notify);
+}
+
+void ops_dir_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	AUTO_EPOCH epoch = epoch_enter();
+
+	forget(session_of(req), ino, count);
+	fuse_reply_none(req);
+}
+
+void ops_dir_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *list)
+{
+	AUTO_EPOCH epoch = epoch_enter();
+
+	for (size_t i = 0; i < count; i++)
+		forget(session_of(req), list[i].ino, list[i].nlookup);
+	fuse_reply_none(req);
+}
+
 static int lookup_run(
 	struct session *session, fuse_req_t req, const struct parked_args *args)
 {
@@ -56,17 +79,19 @@ static int lookup_run(
 	struct view_node child;
 	int r = find_child(session->config.view, args->ino, args->name, &child);
 
-	if (r == -EAGAIN)
+	if (r == -EAGAIN || r == -ERESTART)
 		return r;
 	if (r == -ENOENT) {
-		/* a name that is not there will not come: remember that too */
+		/* a name that is not there comes with a flip: remember that too */
 		entry = (struct fuse_entry_param){.entry_timeout = ENTRY_TIMEOUT_SEC};
 		fuse_reply_entry(req, &entry);
 	} else if (r < 0) {
 		fuse_reply_err(req, r == -ENAMETOOLONG ? ENAMETOOLONG : session_errno(r));
 	} else {
 		fill_entry(&child, &entry);
-		fuse_reply_entry(req, &entry);
+		view_remember(&child);
+		if (fuse_reply_entry(req, &entry) < 0)
+			forget(session, child.id, 1);
 	}
 	return 0;
 }
@@ -97,6 +122,7 @@ void ops_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct parked_args args = {
 		.ino = parent, .name = name, .timeout_ns = metadata_timeout(session)};
 
+	session_count(&session->lookups);
 	parked_start(session, req, &lookup_op, &args);
 }
 
@@ -120,6 +146,8 @@ struct listing {
 	char *buffer;
 	size_t size;
 	size_t used;
+	uint32_t first; /* child listed, with `is_plus` remembered by the kernel */
+	uint32_t end;
 };
 
 /* Adds one name; false when the buffer is full. The kernel takes an entry without a node
@@ -156,6 +184,8 @@ static int list_children(
 	const struct catalog_entry *top = catalog_entry(dir->catalog, dir->index);
 	char name[CATALOG_NAME_MAX + 1];
 
+	l->first = from;
+	l->end = from;
 	for (uint32_t i = from; i < top->count; i++) {
 		const struct catalog_entry *e =
 			catalog_entry(dir->catalog, top->first + i);
@@ -166,8 +196,12 @@ static int list_children(
 			return r;
 		memcpy(name, catalog_name(dir->catalog, e), e->name_length);
 		name[e->name_length] = '\0';
-		if (!list_name(l, name, &child, true, (off_t)i + OFFSET_DOTS + 1))
+		if (!list_name(l, name, &child, true,
+			    (off_t)(view_cookie(dir, i + 1) + OFFSET_DOTS)))
 			break;
+		if (l->is_plus)
+			view_remember(&child);
+		l->end = i + 1;
 	}
 	return 0;
 }
@@ -187,10 +221,23 @@ static int list(struct listing *l, struct view *view, const struct view_node *no
 	uint32_t from = 0;
 
 	if (offset > OFFSET_DOTS)
-		from = offset - OFFSET_DOTS > UINT32_MAX
-			       ? UINT32_MAX
-			       : (uint32_t)(offset - OFFSET_DOTS);
+		from = view_position(dir, (uint64_t)offset - OFFSET_DOTS);
 	return list_children(l, view, dir, from);
+}
+
+/* The kernel was not told of the children after all. */
+static void take_back(
+	struct session *session, const struct listing *l, const struct view_dir *dir)
+{
+	uint32_t first = catalog_entry(dir->catalog, dir->index)->first;
+
+	for (uint32_t i = l->first; l->is_plus && i < l->end; i++) {
+		struct view_node child;
+
+		/* it was found a moment ago, and stays as long as it is remembered */
+		if (view_child(session->config.view, dir, first + i, &child) == 0)
+			forget(session, child.id, 1);
+	}
 }
 
 static int run_listing(struct session *session, fuse_req_t req,
@@ -211,10 +258,14 @@ static int run_listing(struct session *session, fuse_req_t req,
 
 	if (r == 0)
 		r = buffer ? list(&l, view, &node, &dir, args->offset) : -ENOMEM;
-	if (r < 0)
+	if (r < 0) {
+		take_back(session, &l, &dir);
+		if (r == -ERESTART)
+			return r;
 		fuse_reply_err(req, session_errno(r));
-	else
-		fuse_reply_buf(req, l.buffer, l.used);
+	} else if (fuse_reply_buf(req, l.buffer, l.used) < 0) {
+		take_back(session, &l, &dir);
+	}
 	return 0;
 }
 
@@ -244,6 +295,7 @@ static void start_listing(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 		.offset = offset,
 		.timeout_ns = metadata_timeout(session)};
 
+	session_count(&session->listings);
 	parked_start(session, req, op, &args);
 }
 

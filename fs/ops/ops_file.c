@@ -50,8 +50,10 @@ static void count_release(struct session *session, fuse_req_t req, fuse_ino_t in
 void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = session_of(req);
+	AUTO_EPOCH epoch = epoch_enter();
 	struct view_node node;
 
+	session_count(&session->opens);
 	if (session->config.open_mode == SESSION_OPEN_NONE) {
 		/* from now on the kernel opens without asking */
 		fuse_reply_err(req, ENOSYS);
@@ -169,6 +171,7 @@ void ops_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		.timeout_ns = session->config.timeout_ns};
 
 	(void)fi;
+	session_count(&session->reads);
 	parked_start(session, req, &read_op, &args);
 }
 
@@ -197,6 +200,7 @@ static off_t seek(const struct catalog *c, const struct catalog_content *content
 void ops_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 	struct fuse_file_info *fi)
 {
+	AUTO_EPOCH epoch = epoch_enter();
 	struct view_node node;
 	int r = view_resolve(session_of(req)->config.view, ino, &node);
 

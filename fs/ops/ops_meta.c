@@ -58,10 +58,12 @@ void ops_meta_attr(const struct view_node *node, struct stat *out)
 
 void ops_meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	AUTO_EPOCH epoch = epoch_enter();
 	struct view_node node;
 	struct stat st;
 
 	(void)fi;
+	session_count(&session_of(req)->getattrs);
 	int r = view_resolve(session_of(req)->config.view, ino, &node);
 
 	if (r < 0) {
@@ -74,6 +76,7 @@ void ops_meta_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void ops_meta_readlink(fuse_req_t req, fuse_ino_t ino)
 {
+	AUTO_EPOCH epoch = epoch_enter();
 	struct view_node node;
 	char target[BLOCK_SIZE];
 	int r = view_resolve(session_of(req)->config.view, ino, &node);
@@ -92,6 +95,7 @@ void ops_meta_readlink(fuse_req_t req, fuse_ino_t ino)
 
 void ops_meta_statfs(fuse_req_t req, fuse_ino_t ino)
 {
+	AUTO_EPOCH epoch = epoch_enter();
 	const struct catalog_header *h =
 		view_root_catalog(session_of(req)->config.view)->header;
 	struct statvfs st = {

@@ -70,8 +70,7 @@ static int real_filename_wait(
 static const struct parked_op real_filename_op = {
 	.run = real_filename_run, .wait = real_filename_wait};
 
-void xattr_answer_virtual(
-	fuse_req_t req, const struct view_node *node, const char *name, size_t size)
+void xattr_answer_virtual(fuse_req_t req, uint64_t ino, const char *name, size_t size)
 {
 	struct session *session = session_of(req);
 	struct xattr_virtual_context context = {
@@ -82,7 +81,7 @@ void xattr_answer_virtual(
 		.channel = session->config.channel,
 	};
 	AUTO_BUFFER struct buffer value = BUFFER_INIT(XATTR_VIRTUAL_MAX);
-	int r = xattr_virtual_get(&context, node, name, &value);
+	int r = xattr_virtual_get(&context, ino, name, &value);
 
 	if (r < 0)
 		fuse_reply_err(req, r == -ENODATA ? ENODATA : session_errno(r));
@@ -93,6 +92,7 @@ void xattr_answer_virtual(
 void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct session *session = session_of(req);
+	AUTO_EPOCH epoch = epoch_enter();
 	struct view_node node;
 	const uint8_t *value;
 	size_t len;
@@ -117,8 +117,8 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	if (strncmp(name, XATTR_VIRTUAL_PREFIX, strlen(XATTR_VIRTUAL_PREFIX)) == 0) {
 		name += strlen(XATTR_VIRTUAL_PREFIX);
 		if (!xattr_virtual_is_slow(&node, name))
-			xattr_answer_virtual(req, &node, name, size);
-		else if (sum_queue_push(&session->sums, req, &node, name, size) < 0)
+			xattr_answer_virtual(req, ino, name, size);
+		else if (sum_queue_push(&session->sums, req, ino, name, size) < 0)
 			fuse_reply_err(req, EBUSY);
 		return;
 	}
@@ -131,6 +131,7 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	AUTO_BUFFER struct buffer names = BUFFER_INIT(64 * 1024);
+	AUTO_EPOCH epoch = epoch_enter();
 	struct view_node node;
 	size_t cursor = 0;
 	const char *name;

@@ -2,9 +2,11 @@
 #include "fs/ops/xattr_virtual.h"
 
 #include "cache/base/clock.h"
+#include "cache/base/epoch.h"
 #include "cache/base/memory.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 struct sum {
@@ -14,15 +16,15 @@ struct sum {
 	uint64_t cached_bytes;
 	uint64_t chunks;
 	uint64_t chunks_cached;
+	bool is_stale;
 };
 
 static void add_file(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct sum *sum)
+	const struct catalog *catalog, const struct catalog_entry *e, struct sum *sum)
 {
 	struct content_info info;
 
-	content_state(context->contents, node->catalog,
-		catalog_content_of(node->catalog, node->entry), &info);
+	content_state(context->contents, catalog, catalog_content_of(catalog, e), &info);
 	sum->files++;
 	sum->cached_files += info.state == CONTENT_CACHED;
 	sum->partial_files += info.state == CONTENT_PARTIAL;
@@ -31,11 +33,33 @@ static void add_file(const struct xattr_virtual_context *context,
 	sum->chunks_cached += info.chunks_cached;
 }
 
+/* Directories still to be summed, by number: pointers do not outlive an epoch. Each is remembered
+ * as the kernel would, so that its number stays its own. */
 struct node_stack {
-	struct view_node *nodes;
+	uint64_t *nodes;
 	size_t count;
 	size_t capacity;
 };
+
+static int push(struct node_stack *stack, const struct view_node *node)
+{
+	int r = mem_grow((void **)&stack->nodes, &stack->capacity, stack->count,
+		sizeof(*stack->nodes));
+
+	if (r < 0)
+		return r;
+	view_remember(node);
+	stack->nodes[stack->count++] = node->id;
+	return 0;
+}
+
+/* Lets go all above the first `count`. What is superseded meanwhile goes with the next flip. */
+static void pop_to(const struct xattr_virtual_context *context, struct node_stack *stack,
+	size_t count)
+{
+	while (stack->count > count)
+		(void)view_forget(context->view, stack->nodes[--stack->count], 1);
+}
 
 /* Adds the files of one directory, each name of a hard-linked one once, and pushes what is
  * below it. */
@@ -45,100 +69,116 @@ static int add_children(const struct xattr_virtual_context *context,
 	const struct catalog_entry *top = catalog_entry(dir->catalog, dir->index);
 
 	for (uint32_t i = top->first; i < top->first + top->count; i++) {
+		const struct catalog_entry *e = catalog_entry(dir->catalog, i);
 		struct view_node child;
+
+		if (S_ISREG(e->mode) && e->link == i)
+			add_file(context, dir->catalog, e, sum);
+		if (!S_ISDIR(e->mode))
+			continue;
 		int r = view_child(context->view, dir, i, &child);
 
+		if (r == 0)
+			r = push(stack, &child);
 		if (r < 0)
 			return r;
-		if (S_ISREG(child.entry->mode) && child.entry->link == i)
-			add_file(context, &child, sum);
-		if (!S_ISDIR(child.entry->mode))
-			continue;
-		r = mem_grow((void **)&stack->nodes, &stack->capacity, stack->count,
-			sizeof(*stack->nodes));
-		if (r < 0)
-			return r;
-		stack->nodes[stack->count++] = child;
 	}
 	return 0;
 }
 
-/* Everything below a directory. A package whose catalog was never fetched has no file here;
- * it counts as one remote file, so that the directory is not called cached. */
-static int sum_directory(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct sum *sum)
+/* One directory of the sum, in an epoch of its own: a flip need not wait for all of them. A
+ * package whose catalog was never fetched has no file here; it counts as one remote file, so that
+ * the directory is not called cached. What a flip has taken away counts no more. */
+static int add_directory(const struct xattr_virtual_context *context, uint64_t id,
+	struct node_stack *stack, struct sum *sum)
 {
-	struct node_stack stack = {0};
-	int r = 0;
+	AUTO_EPOCH epoch = epoch_enter();
+	struct sum before = *sum;
+	size_t count = stack->count;
+	struct view_node node;
+	struct view_dir dir;
+	int r;
 
-	*sum = (struct sum){0};
-	stack.nodes = mem_alloc(sizeof(*stack.nodes));
-	if (!stack.nodes)
-		return -ENOMEM;
-	stack.nodes[stack.count++] = *node;
-	stack.capacity = 1;
-	while (r == 0 && stack.count) {
-		struct view_node top = stack.nodes[--stack.count];
-		struct view_dir dir;
-
-		r = view_enter_local(context->view, &top, &dir);
+	do {
+		pop_to(context, stack, count);
+		*sum = before;
+		if (view_resolve(context->view, id, &node) < 0)
+			return 0;
+		r = view_enter_local(context->view, &node, &dir);
 		if (r == -EAGAIN) {
 			sum->files++;
-			r = 0;
-		} else if (r == 0) {
-			r = add_children(context, &dir, &stack, sum);
+			return 0;
 		}
+		if (r == 0)
+			r = add_children(context, &dir, stack, sum);
+	} while (r == -ERESTART);
+	return r;
+}
+
+/* Everything below a directory. */
+static int sum_directory(
+	const struct xattr_virtual_context *context, uint64_t id, struct sum *sum)
+{
+	struct node_stack stack = {0};
+	int r = add_directory(context, id, &stack, sum);
+
+	while (r == 0 && stack.count) {
+		/* it is remembered until it is summed */
+		uint64_t top = stack.nodes[--stack.count];
+
+		r = add_directory(context, top, &stack, sum);
+		(void)view_forget(context->view, top, 1);
 	}
+	pop_to(context, &stack, 0);
 	free(stack.nodes);
 	return r;
 }
 
-static int sum_node(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct sum *out)
+static int sum_node(
+	const struct xattr_virtual_context *context, uint64_t id, struct sum *out)
 {
-	if (S_ISDIR(node->entry->mode))
-		return sum_directory(context, node, out);
-	if (!S_ISREG(node->entry->mode))
-		return -ENODATA;
+	struct view_node node;
+
 	*out = (struct sum){0};
-	add_file(context, node, out);
-	return 0;
+	{
+		AUTO_EPOCH epoch = epoch_enter();
+		int r = view_resolve(context->view, id, &node);
+
+		if (r < 0)
+			return r;
+		out->is_stale = view_is_stale(context->view, &node);
+		if (!S_ISDIR(node.entry->mode)) {
+			if (!S_ISREG(node.entry->mode))
+				return -ENODATA;
+			add_file(context, node.catalog, node.entry, out);
+			return 0;
+		}
+	}
+	return sum_directory(context, id, out);
 }
 
-static int get_state(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct buffer *out)
+static int put_state(const struct sum *sum, struct buffer *out)
 {
-	struct sum sum;
-	int r = sum_node(context, node, &sum);
+	const char *state = "remote";
 
-	if (r < 0)
-		return r;
-	if (sum.cached_files == sum.files)
-		return buffer_printf(out, "cached");
-	return buffer_printf(
-		out, "%s", sum.cached_files || sum.partial_files ? "partial" : "remote");
+	if (sum->is_stale)
+		state = "stale";
+	else if (sum->cached_files == sum->files)
+		state = "cached";
+	else if (sum->cached_files || sum->partial_files)
+		state = "partial";
+	return buffer_printf(out, "%s", state);
 }
 
-static int get_cached_bytes(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct buffer *out)
+static int put_cached_bytes(const struct sum *sum, struct buffer *out)
 {
-	struct sum sum;
-	int r = sum_node(context, node, &sum);
-
-	return r < 0 ? r
-		     : buffer_printf(out, "%llu", (unsigned long long)sum.cached_bytes);
+	return buffer_printf(out, "%llu", (unsigned long long)sum->cached_bytes);
 }
 
-static int get_chunks(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct buffer *out)
+static int put_chunks(const struct sum *sum, struct buffer *out)
 {
-	struct sum sum;
-	int r = sum_node(context, node, &sum);
-
-	return r < 0 ? r
-		     : buffer_printf(out, "%llu/%llu",
-			       (unsigned long long)sum.chunks_cached,
-			       (unsigned long long)sum.chunks);
+	return buffer_printf(out, "%llu/%llu", (unsigned long long)sum->chunks_cached,
+		(unsigned long long)sum->chunks);
 }
 
 /* A file's content, or the catalog behind a package's directory. */
@@ -255,39 +295,54 @@ static const struct {
 	bool is_of_root;
 	int (*get)(const struct xattr_virtual_context *context,
 		const struct view_node *node, struct buffer *out);
+	int (*put)(const struct sum *sum, struct buffer *out); /* instead: of a sum */
 } attributes[] = {
-	{"state", false, get_state},
-	{"cached_bytes", false, get_cached_bytes},
-	{"digest", false, get_digest},
-	{"chunks", false, get_chunks},
-	{"package", false, get_package},
-	{"revision", false, get_revision},
-	{"source", false, get_source},
-	{"fetched", false, get_fetched},
-	{"channel", true, get_channel},
-	{"online", true, get_online},
-	{"cache_used", true, get_cache_used},
+	{"state", false, NULL, put_state},
+	{"cached_bytes", false, NULL, put_cached_bytes},
+	{"digest", false, get_digest, NULL},
+	{"chunks", false, NULL, put_chunks},
+	{"package", false, get_package, NULL},
+	{"revision", false, get_revision, NULL},
+	{"source", false, get_source, NULL},
+	{"fetched", false, get_fetched, NULL},
+	{"channel", true, get_channel, NULL},
+	{"online", true, get_online, NULL},
+	{"cache_used", true, get_cache_used, NULL},
 };
 
 bool xattr_virtual_is_slow(const struct view_node *node, const char *name)
 {
-	static const char *const sums[] = {"state", "cached_bytes", "chunks"};
-
-	for (size_t i = 0; S_ISDIR(node->entry->mode) && i < ARRAY_SIZE(sums); i++)
-		if (strcmp(sums[i], name) == 0)
-			return true;
+	for (size_t i = 0; S_ISDIR(node->entry->mode) && i < ARRAY_SIZE(attributes); i++)
+		if (strcmp(attributes[i].name, name) == 0)
+			return attributes[i].put;
 	return false;
 }
 
-int xattr_virtual_get(const struct xattr_virtual_context *context,
-	const struct view_node *node, const char *name, struct buffer *out)
+static int get_of_node(const struct xattr_virtual_context *context, uint64_t id,
+	size_t attribute, struct buffer *out)
 {
+	AUTO_EPOCH epoch = epoch_enter();
+	struct view_node node;
+	int r = view_resolve(context->view, id, &node);
+
+	return r < 0 ? r : attributes[attribute].get(context, &node, out);
+}
+
+int xattr_virtual_get(const struct xattr_virtual_context *context, uint64_t node,
+	const char *name, struct buffer *out)
+{
+	struct sum sum;
+
 	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
 		if (strcmp(attributes[i].name, name) != 0)
 			continue;
-		if (attributes[i].is_of_root && node->id != VIEW_ROOT)
+		if (attributes[i].is_of_root && node != VIEW_ROOT)
 			return -ENODATA;
-		return attributes[i].get(context, node, out);
+		if (!attributes[i].put)
+			return get_of_node(context, node, i, out);
+		int r = sum_node(context, node, &sum);
+
+		return r < 0 ? r : attributes[i].put(&sum, out);
 	}
 	return -ENODATA;
 }

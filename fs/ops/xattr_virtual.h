@@ -7,7 +7,7 @@
 
 #include "cache/base/buffer.h"
 #include "cache/content/content.h"
-#include "cache/view.h"
+#include "cache/view/view.h"
 
 #define XATTR_VIRTUAL_PREFIX "user.depotfs."
 #define XATTR_VIRTUAL_MAX    (64 * 1024)
@@ -21,9 +21,10 @@ struct xattr_virtual_context {
 };
 
 /* Appends the value of attribute `name` (without the prefix), text without a NUL. -ENODATA for
- * one that this node does not have. A directory's sum takes time with its number of files. */
-int xattr_virtual_get(const struct xattr_virtual_context *context,
-	const struct view_node *node, const char *name, struct buffer *out) WARN_UNUSED;
+ * one that this node does not have. A directory's sum takes time with its number of files: it enters
+ * an epoch for each directory and must not be asked for within one. */
+int xattr_virtual_get(const struct xattr_virtual_context *context, uint64_t node,
+	const char *name, struct buffer *out) WARN_UNUSED;
 
 /* Whether the attribute is a sum over all below the node: for a thread that may take its time. */
 bool xattr_virtual_is_slow(const struct view_node *node, const char *name);

@@ -18,7 +18,8 @@ struct open_file {
 	int64_t idle_since_ns;
 	struct open_file *older; /* among the idle ones */
 	struct open_file *newer;
-	struct content_file *content; /* set once, before anybody uses it */
+	struct content_file *content; /* set before anybody uses it */
+	struct digest digest;	      /* of it */
 };
 
 static struct open_file **bucket_of(struct open_files *files, uint64_t node)
@@ -240,6 +241,12 @@ int open_files_leave(struct open_files *files, uint64_t node)
 	return backing_id;
 }
 
+/* A number that was freed may be another file's, while the content of the former is idle. */
+static bool holds(const struct open_file *f, const struct catalog_content *content)
+{
+	return f && f->content && digest_equal(&f->digest, &content->digest);
+}
+
 int open_files_get(struct open_files *files, uint64_t node, const struct catalog *catalog,
 	const struct catalog_content *content, struct open_file **out)
 {
@@ -249,7 +256,7 @@ int open_files_get(struct open_files *files, uint64_t node, const struct catalog
 
 	mutex_lock(&files->lock);
 	f = find(files, node);
-	if (!f || !f->content) {
+	if (!holds(f, content)) {
 		mutex_unlock(&files->lock);
 		r = content_open(files->contents, catalog, content, &fresh);
 		if (r < 0)
@@ -260,8 +267,13 @@ int open_files_get(struct open_files *files, uint64_t node, const struct catalog
 			f = add(files, node);
 	}
 	if (f) {
-		if (!f->content)
-			f->content = TAKE_PTR(fresh);
+		if (fresh && !holds(f, content)) {
+			struct content_file *former = f->content;
+
+			f->content = fresh;
+			f->digest = content->digest;
+			fresh = former;
+		}
 		f->users++;
 		leave_idle(files, f);
 	} else {

@@ -209,9 +209,13 @@ static bool is_late(
 void parked_start(struct session *session, struct fuse_req *req,
 	const struct parked_op *op, struct parked_args *args)
 {
+	AUTO_EPOCH epoch = epoch_enter();
+
 	for (;;) {
 		int r = op->run(session, req, args);
 
+		if (r == -ERESTART)
+			continue; /* a flip has overtaken it */
 		if (r != -EAGAIN)
 			return;
 		int64_t now_ns = clock_mono_ns();

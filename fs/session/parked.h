@@ -34,11 +34,12 @@ struct parked_args {
 };
 
 struct parked_op {
-	/* Answers the request, or returns -EAGAIN if it must wait. Never touches it else. */
+	/* Answers the request, or returns -EAGAIN if it must wait, -ERESTART to be run again at
+	 * once. Never touches it else. In an epoch. */
 	int (*run)(struct session *session, struct fuse_req *req,
 		const struct parked_args *args);
 	/* Queues `w` for what the request needs: -EINPROGRESS, or 0 when it may run now, or
-	 * -errno. */
+	 * -errno. In an epoch. */
 	int (*wait)(struct session *session, const struct parked_args *args,
 		struct waiter *w);
 };

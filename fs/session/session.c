@@ -9,12 +9,16 @@
 #include "fs/session/session_state.h"
 
 #include <errno.h>
+#include <poll.h>
 
 /* Beyond the kernel's 12, so that waiting reads of one user do not hold up another's. */
 #define MAX_BACKGROUND 512
 
 /* What the kernel reads ahead of a sequential reader; its own limit for FUSE is 128 KiB. */
 #define READ_AHEAD_KIB 1024
+
+/* How often the end of a session looks whether the last notification has come through. */
+#define NOTIFY_POLL_MS 5
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -27,7 +31,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want |= wanted & conn->capable;
 	session->is_opendir_needless = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
-	/* a directory in the kernel's cache needs no checking: it cannot change */
+	/* a directory in the kernel's cache needs no checking: a flip makes it forget */
 	conn->want &= ~(unsigned int)FUSE_CAP_AUTO_INVAL_DATA;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
@@ -36,11 +40,12 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	passthrough_negotiate(&session->passthrough, conn);
 }
 
-/* No flush, access or locks: libfuse answers ENOSYS, after which the kernel asks no more. No
- * forget: nodes hold nothing. */
+/* No flush, access or locks: libfuse answers ENOSYS, after which the kernel asks no more. */
 static const struct fuse_lowlevel_ops operations = {
 	.init = on_init,
 	.lookup = ops_dir_lookup,
+	.forget = ops_dir_forget,
+	.forget_multi = ops_dir_forget_multi,
 	.opendir = ops_dir_opendir,
 	.readdir = ops_dir_readdir,
 	.readdirplus = ops_dir_readdirplus,
@@ -98,9 +103,10 @@ int session_new(const struct session_config *config, struct session **out)
 	r = parked_list_init(&session->parked);
 	int s = sum_queue_init(&session->sums);
 	int o = open_files_init(&session->open_files, config->contents);
+	int n = notify_init(&session->notify, config->view);
 
 	if (r == 0)
-		r = s < 0 ? s : o;
+		r = s < 0 ? s : o < 0 ? o : n;
 	if (r < 0) {
 		session_free(session);
 		return r;
@@ -116,6 +122,7 @@ void session_free(struct session *session)
 	session_end(session);
 	parked_list_release(&session->parked);
 	sum_queue_release(&session->sums);
+	notify_release(&session->notify);
 	fuse_session_destroy(session->fuse);
 	open_files_release(&session->open_files);
 	free(session);
@@ -142,6 +149,7 @@ int session_mount(struct session *session)
 		return log_error_errno(
 			r, "cannot set up the FUSE session: %s", log_strerror(r));
 	}
+	notify_attach(&session->notify, session->fuse);
 	return 0;
 }
 
@@ -157,10 +165,57 @@ int session_run(struct session *session)
 	return r < 0 ? r : 0;
 }
 
+int session_flip(
+	struct session *session, const struct catalog_ref *root, uint64_t revision)
+{
+	struct view_changes *changes;
+	int r = view_flip(session->config.view, root, revision, &changes);
+
+	if (r < 0)
+		return r;
+	r = notify_send(&session->notify, changes);
+	view_changes_free(changes);
+	return r;
+}
+
+void session_get_stats(struct session *session, struct session_stats *out)
+{
+	*out = (struct session_stats){
+		.lookups = atomic_load(&session->lookups),
+		.listings = atomic_load(&session->listings),
+		.getattrs = atomic_load(&session->getattrs),
+		.opens = atomic_load(&session->opens),
+		.reads = atomic_load(&session->reads),
+		.notifications = atomic_load(&session->notify.sent),
+	};
+}
+
+/* The kernel may hold a notification up until a lookup is answered that nobody reads any more. */
+static void answer_until_notified(struct session *session)
+{
+	struct fuse_buf buffer = {0};
+	struct pollfd ready = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
+
+	while (!notify_is_over(&session->notify)) {
+		if (poll(&ready, 1, NOTIFY_POLL_MS) <= 0)
+			continue;
+		int r = fuse_session_receive_buf(session->fuse, &buffer);
+
+		if (r > 0)
+			fuse_session_process_buf(session->fuse, &buffer);
+		else if (r != -EINTR && r != -EAGAIN)
+			(void)poll(NULL, 0, NOTIFY_POLL_MS);
+	}
+	free(buffer.mem);
+}
+
 void session_end(struct session *session)
 {
+	notify_stop(&session->notify);
 	parked_list_end(&session->parked);
 	sum_queue_end(&session->sums);
+	answer_until_notified(session);
+	notify_attach(&session->notify, NULL);
 }
 
 void session_unmount(struct session *session)

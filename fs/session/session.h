@@ -14,7 +14,7 @@
 #pragma once
 
 #include "cache/content/content.h"
-#include "cache/view.h"
+#include "cache/view/view.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,6 +50,25 @@ int session_mount(struct session *session) WARN_UNUSED;
 
 /* Serves requests until the mount is gone or a SIGTERM, SIGINT or SIGHUP arrives. */
 int session_run(struct session *session) WARN_UNUSED;
+
+/* Shows another tree from now on (view_flip(), with its errors) and returns when the kernel has
+ * forgotten what is different; what is open, mapped or somebody's working directory stays as it
+ * was. -ECANCELED when the session ends meanwhile: the view has flipped all the same. Before
+ * session_run(), too. Any thread but those that answer requests; not in an epoch. */
+int session_flip(struct session *session, const struct catalog_ref *root,
+	uint64_t revision) WARN_UNUSED;
+
+/* Requests of the kernel since the start, and what it was told to forget. */
+struct session_stats {
+	uint64_t lookups;
+	uint64_t listings;
+	uint64_t getattrs;
+	uint64_t opens;
+	uint64_t reads;
+	uint64_t notifications;
+};
+
+void session_get_stats(struct session *session, struct session_stats *out);
 
 /* Fails what is parked: nobody is left waiting. */
 void session_end(struct session *session);

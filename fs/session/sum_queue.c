@@ -29,7 +29,7 @@ static void *answer_sums(void *arg)
 			continue;
 		}
 		mutex_unlock(&q->lock);
-		xattr_answer_virtual(next.req, &next.node, next.name, next.size);
+		xattr_answer_virtual(next.req, next.node, next.name, next.size);
 		mutex_lock(&q->lock);
 	}
 	while (take_first(q, &next)) {
@@ -52,8 +52,8 @@ int sum_queue_init(struct sum_queue *q)
 	return r;
 }
 
-int sum_queue_push(struct sum_queue *q, struct fuse_req *req,
-	const struct view_node *node, const char *name, size_t size)
+int sum_queue_push(struct sum_queue *q, struct fuse_req *req, uint64_t node,
+	const char *name, size_t size)
 {
 	int r = -EBUSY;
 
@@ -62,7 +62,7 @@ int sum_queue_push(struct sum_queue *q, struct fuse_req *req,
 		struct sum_request *item =
 			&q->items[(q->first + q->count) % SUM_QUEUE_MAX];
 
-		*item = (struct sum_request){.req = req, .node = *node, .size = size};
+		*item = (struct sum_request){.req = req, .node = node, .size = size};
 		(void)snprintf(item->name, sizeof(item->name), "%s", name);
 		q->count++;
 		condition_signal(&q->changed);

@@ -5,11 +5,12 @@
  */
 #pragma once
 
+#include "cache/base/cleanup.h"
 #include "cache/base/mutex.h"
-#include "cache/view.h"
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SUM_QUEUE_MAX 64
 
@@ -17,7 +18,7 @@ struct fuse_req;
 
 struct sum_request {
 	struct fuse_req *req;
-	struct view_node node;
+	uint64_t node;
 	size_t size;
 	char name[32];
 };
@@ -37,8 +38,8 @@ int sum_queue_init(struct sum_queue *q) WARN_UNUSED;
 
 /* Queues the question for attribute `name` (without the prefix, at most 31 bytes); it will be
  * answered. -EBUSY when the queue is full or ending: the caller answers. Any thread. */
-int sum_queue_push(struct sum_queue *q, struct fuse_req *req,
-	const struct view_node *node, const char *name, size_t size) WARN_UNUSED;
+int sum_queue_push(struct sum_queue *q, struct fuse_req *req, uint64_t node,
+	const char *name, size_t size) WARN_UNUSED;
 
 /* Refuses what is queued and waits for the one being answered. */
 void sum_queue_end(struct sum_queue *q);

@@ -4,7 +4,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/view.h"
+#include "cache/view/view.h"
 #include "tests/support/fake_source.h"
 
 #include <errno.h>
@@ -225,7 +225,7 @@ static void every_node_is_found_again_by_its_number(void **state)
 		assert_ptr_equal(found.catalog, nodes[i].catalog);
 		assert_ptr_equal(found.entry, nodes[i].entry);
 		assert_int_equal(found.index, nodes[i].index);
-		assert_int_equal(found.slot, nodes[i].slot);
+		assert_ptr_equal(found.slot, nodes[i].slot);
 		for (size_t j = 0; j < i; j++)
 			assert_true(nodes[i].id != nodes[j].id);
 	}

@@ -170,7 +170,7 @@ static void expect(const char *path, const char *name, const char *value)
 {
 	AUTO_BUFFER struct buffer out = BUFFER_INIT(XATTR_VIRTUAL_MAX);
 	struct view_node node = at(path);
-	int r = xattr_virtual_get(&context, &node, name, &out);
+	int r = xattr_virtual_get(&context, node.id, name, &out);
 
 	if (!value) {
 		assert_int_equal(r, -ENODATA);
@@ -197,7 +197,7 @@ static void a_files_state_follows_what_is_fetched(void **state)
 	struct view_node node = at("dir/one");
 	int64_t when;
 
-	assert_int_equal(xattr_virtual_get(&context, &node, "fetched", &out), 0);
+	assert_int_equal(xattr_virtual_get(&context, node.id, "fetched", &out), 0);
 	assert_int_equal(buffer_add_zero(&out, 1), 0);
 	assert_int_equal(clock_parse((const char *)out.data, &when), 0);
 	assert_true(clock_real_ns() - when < 60 * NS_PER_SEC);
@@ -227,7 +227,7 @@ static void a_directory_is_the_sum_of_what_is_below(void **state)
 	AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
 	struct view_node dir = at("dir");
 
-	assert_int_equal(xattr_virtual_get(&context, &dir, "state", &out), 0);
+	assert_int_equal(xattr_virtual_get(&context, dir.id, "state", &out), 0);
 	assert_memory_not_equal(out.data, "remote", out.len < 6 ? out.len : 6);
 	fetch("dir/three", 0);
 	fetch("dir/three", 40);
@@ -310,7 +310,7 @@ static void without_memory_a_sum_fails_and_leaks_nothing(void **state)
 
 		assert_true(n < 100);
 		mem_fail_after(n);
-		r = xattr_virtual_get(&context, &node, "chunks", &out);
+		r = xattr_virtual_get(&context, node.id, "chunks", &out);
 		mem_fail_after(-1);
 		assert_true(r == 0 || r == -ENOMEM);
 	}

@@ -39,6 +39,7 @@ struct catalog_builder {
 	uint8_t *targets;
 	size_t target_bytes;
 	struct catalog_nested *nested;
+	uint64_t *revisions; /* of the nested ones */
 	uint32_t nested_count;
 	bool is_composed;
 };
@@ -289,6 +290,9 @@ uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *
 	b->nodes[handle].entry.first = b->nested_count;
 	struct catalog_nested *nested = PUSH(b->nested, b->nested_count);
 
+	b->revisions = grow(b->revisions, b->nested_count * sizeof(*b->revisions));
+	b->revisions[b->nested_count - 1] = 0;
+
 	*nested = (struct catalog_nested){.digest = child->ref.digest,
 		.stored_bytes = child->ref.stored_bytes,
 		.raw_bytes = child->ref.raw_bytes,
@@ -302,6 +306,18 @@ void builder_stale(struct catalog_builder *b, uint32_t entry)
 {
 	b->nodes[entry].entry.flags |= CATALOG_ENTRY_STALE;
 	b->is_composed = true;
+}
+
+void builder_revision(struct catalog_builder *b, uint32_t entry, uint64_t revision)
+{
+	b->revisions[b->nodes[entry].entry.first] = revision;
+	b->is_composed = true;
+}
+
+void builder_mtime(struct catalog_builder *b, uint32_t entry, int64_t mtime_sec)
+{
+	b->nodes[entry].entry.mtime_sec = mtime_sec;
+	b->nodes[entry].entry.mtime_nsec = 0;
 }
 
 void builder_xattr(struct catalog_builder *b, uint32_t entry, const char *name,
@@ -515,6 +531,7 @@ static void builder_free(struct catalog_builder *b)
 	free(b->frames);
 	free(b->targets);
 	free(b->nested);
+	free(b->revisions);
 	free(b);
 }
 
@@ -549,7 +566,7 @@ struct built_catalog *builder_finish(struct catalog_builder *b)
 		b->nested_count);
 	append(&s[CATALOG_PATH], b->path, strlen(b->path), strlen(b->path));
 	for (uint32_t i = 0; b->is_composed && i < b->nested_count; i++)
-		append(&s[CATALOG_LOCAL], &(struct catalog_local){0},
+		append(&s[CATALOG_LOCAL], &(struct catalog_local){b->revisions[i]},
 			sizeof(struct catalog_local), 1);
 	write_header(b, &header);
 	join_sections(&header, s, built);

@@ -68,6 +68,12 @@ uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *
 /* Marks an entry as stale: it makes the catalog a composed one. */
 void builder_stale(struct catalog_builder *b, uint32_t entry);
 
+/* The revision a nested catalog came from; it makes the catalog a composed one, too. */
+void builder_revision(struct catalog_builder *b, uint32_t entry, uint64_t revision);
+
+/* Else each entry has a time of its own, by its handle. */
+void builder_mtime(struct catalog_builder *b, uint32_t entry, int64_t mtime_sec);
+
 /* Attributes of an entry, in the order of their names. */
 void builder_xattr(struct catalog_builder *b, uint32_t entry, const char *name,
 	const void *value, size_t len);
