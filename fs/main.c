@@ -15,6 +15,7 @@ static const struct {
 } verbs[] = {
 	{"init", cmd_init, "make a depot and its keys"},
 	{"publish", cmd_publish, "publish a tree as a new revision"},
+	{"policy", cmd_policy, "publish schedules and windows for mirrors"},
 	{"log", cmd_log, "list a depot's revisions"},
 	{"check", cmd_check, "prove a depot whole"},
 	{"mount", cmd_mount, "show a depot as a directory"},

@@ -4,5 +4,6 @@
 
 int cmd_init(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
+int cmd_policy(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_check(int argc, char **argv);

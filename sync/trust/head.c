@@ -23,6 +23,8 @@ static int write_head(const struct head *head, struct buffer *out)
 		r = record_write_time(out, "published", false, head->published_ns);
 	if (r == 0)
 		r = record_write_time(out, "expires", true, head->expires_ns);
+	if (r == 0 && head->policy.bytes)
+		r = record_write_policy(out, "policy", &head->policy);
 	return r;
 }
 
@@ -60,6 +62,8 @@ int head_decode(const void *data, size_t len, const struct trust *trust, struct 
 		r = record_text_time(&t, "published", false, &head.published_ns);
 	if (r == 0)
 		r = record_text_time(&t, "expires", true, &head.expires_ns);
+	if (r == 0 && record_text_is_next(&t, "policy"))
+		r = record_text_policy(&t, "policy", &head.policy);
 	if (r == 0)
 		r = record_text_signatures(&t, &signatures);
 	if (r < 0)

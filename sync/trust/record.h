@@ -27,6 +27,7 @@
 #define REPOSITORY_ID_SIZE  33 /* 32 hexadecimal digits, chosen at init */
 #define CHANNEL_NAME_MAX    63 /* as REPOSITORY_NAME_MAX */
 #define RECORD_MESSAGE_MAX  500
+#define POLICY_MAX_BYTES    (64 * 1024)
 
 /* Which keys may sign for a repository. */
 struct trust {
@@ -37,6 +38,12 @@ struct trust {
 	struct key_ring keys;
 };
 
+/* A policy's text (sync/jobs/policy): the file policy/<aa>/<digest> of the depot. */
+struct policy_ref {
+	struct digest digest;
+	uint64_t bytes; /* 0: there is none */
+};
+
 struct head {
 	char id[REPOSITORY_ID_SIZE]; /* of the repository */
 	char channel[CHANNEL_NAME_MAX + 1];
@@ -45,6 +52,7 @@ struct head {
 	struct catalog_ref root;
 	int64_t published_ns; /* real time; stored in whole seconds */
 	int64_t expires_ns;   /* 0: never */
+	struct policy_ref policy;
 };
 
 struct revision {

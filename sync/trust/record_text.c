@@ -193,6 +193,23 @@ int record_text_catalog(struct record_text *t, const char *word, struct catalog_
 	return 0;
 }
 
+int record_text_policy(struct record_text *t, const char *word, struct policy_ref *out)
+{
+	char text[DIGEST_HEX_SIZE + NUMBER_SIZE];
+	struct policy_ref ref;
+	int r = record_text_string(t, word, text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	if (strlen(text) < DIGEST_HEX_SIZE || text[DIGEST_HEX_SIZE - 1] != ' ' ||
+		digest_from_hex(text, &ref.digest) < 0 ||
+		parse_number(text + DIGEST_HEX_SIZE, &ref.bytes) < 0 || !ref.bytes ||
+		ref.bytes > POLICY_MAX_BYTES)
+		return -EBADMSG;
+	*out = ref;
+	return 0;
+}
+
 /* Years that a count of nanoseconds in 63 bits can hold; the text after the year is
  * checked by writing it again, because strptime takes many spellings. */
 static int parse_time(const char *text, int64_t *out_ns)
@@ -260,6 +277,17 @@ int record_write_catalog(
 	digest_to_hex(&ref->digest, hex);
 	return buffer_printf(out, "%s %s %" PRIu64 " %" PRIu64 "\n", word, hex,
 		ref->stored_bytes, ref->raw_bytes);
+}
+
+int record_write_policy(
+	struct buffer *out, const char *word, const struct policy_ref *ref)
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	if (!ref->bytes || ref->bytes > POLICY_MAX_BYTES)
+		return -EINVAL;
+	digest_to_hex(&ref->digest, hex);
+	return buffer_printf(out, "%s %s %" PRIu64 "\n", word, hex, ref->bytes);
 }
 
 int record_write_time(

@@ -66,6 +66,10 @@ int record_text_digest(
 int record_text_catalog(
 	struct record_text *t, const char *word, struct catalog_ref *out) WARN_UNUSED;
 
+/* `word DIGEST BYTES`, at most POLICY_MAX_BYTES and not 0. */
+int record_text_policy(
+	struct record_text *t, const char *word, struct policy_ref *out) WARN_UNUSED;
+
 /* A time in whole seconds; `never` (0) only if `may_be_never`. */
 int record_text_time(struct record_text *t, const char *word, bool may_be_never,
 	int64_t *out_ns) WARN_UNUSED;
@@ -88,6 +92,8 @@ void record_base64_encode(const uint8_t *data, size_t len, char out[RECORD_BASE6
  * buffer's error. */
 int record_write_catalog(
 	struct buffer *out, const char *word, const struct catalog_ref *ref) WARN_UNUSED;
+int record_write_policy(
+	struct buffer *out, const char *word, const struct policy_ref *ref) WARN_UNUSED;
 int record_write_time(struct buffer *out, const char *word, bool may_be_never,
 	int64_t real_ns) WARN_UNUSED;
 

@@ -28,5 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(out.root.raw_bytes > 0 && out.root.raw_bytes <= CATALOG_MAX_BYTES);
 	MUST(out.root.stored_bytes > 0 && out.root.stored_bytes <= CATALOG_MAX_BYTES);
 	MUST(record_name_is_valid(out.channel));
+	MUST(out.policy.bytes <= POLICY_MAX_BYTES);
 	return 0;
 }

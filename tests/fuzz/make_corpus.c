@@ -264,6 +264,22 @@ static void save_record(const char *target, const struct buffer *text)
 	free(copy);
 }
 
+/* Its line once more: a head has one policy. */
+static void save_policy_lie(const struct buffer *text)
+{
+	AUTO_BUFFER struct buffer copy = BUFFER_INIT(RECORD_MAX_BYTES);
+	const char *line = memmem(text->data, text->len, "policy ", 7);
+
+	must(line != NULL, "the line of a policy");
+	size_t before = (size_t)((const uint8_t *)line - text->data);
+	size_t len = (size_t)(strchr(line, '\n') + 1 - line);
+
+	must(buffer_add(&copy, text->data, before + len) == 0 &&
+			buffer_add(&copy, text->data + before, text->len - before) == 0,
+		"copying a head");
+	save("head", "should-fail-two-policies", copy.data, copy.len);
+}
+
 static void save_records(void)
 {
 	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
@@ -289,6 +305,11 @@ static void save_records(void)
 	fuzz_trust(&trust);
 	must(head_encode(&head, key, &text) == 0, "head");
 	save_record("head", &text);
+	text.len = 0;
+	head.policy = (struct policy_ref){.digest = {{4, 5}}, .bytes = 1000};
+	must(head_encode(&head, key, &text) == 0, "head with a policy");
+	save("head", "sound-with-a-policy", text.data, text.len);
+	save_policy_lie(&text);
 	text.len = 0;
 	must(revision_encode(&revision, key, &text) == 0, "revision");
 	save_record("revision", &text);

@@ -120,6 +120,21 @@ say "        $killed of 20 were killed before their end"
 [ $killed -ge 5 ] || fail "only $killed of 20 were killed"
 assert_clean depot
 
+step "a policy is published, shown, kept by the next publish, and cleared"
+policy=("$DEPOTFS" policy "$work/depot")
+printf '[schedule nightly]\nwhen = daily at 02:00\nevery = night\n' >policy.ini
+assert_exit 1 "${policy[@]}" --set "$work/policy.ini" --key-dir "$work/depot.keys"
+assert_says 'policy.ini: line 3: '
+printf '[schedule nightly]\nlabel = site:oslo\nwhen = second tuesday + 4 days at 02:00\n' >policy.ini
+"${policy[@]}" --set "$work/policy.ini" --key-dir "$work/depot.keys" >/dev/null
+printf 'more\n' >>tree/README
+publish depot "$work/tree"
+"${policy[@]}" --show | cmp - policy.ini
+assert_clean depot
+"${policy[@]}" --clear --key-dir "$work/depot.keys" >/dev/null
+[ -z "$("${policy[@]}" --show 2>/dev/null)" ] || fail "there is still a policy"
+assert_clean depot
+
 step "what came of it reads like the tree"
 key=$work/depot.keys/depot.pub
 mount_depot mnt "file://$work/depot"

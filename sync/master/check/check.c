@@ -57,6 +57,13 @@ static bool is_known(const struct check *c, const char *kind, const struct diges
 {
 	if (strcmp(kind, "pack") == 0)
 		return check_find_pack(c, digest) != NULL;
+	if (strcmp(kind, "policy") == 0) {
+		size_t i = 0;
+
+		while (i < c->policy_count && !digest_equal(&c->policies[i], digest))
+			i++;
+		return i < c->policy_count;
+	}
 	return c->catalog_count && bsearch(digest, sorted, c->catalog_count,
 					   sizeof(*sorted), compare_digests) != NULL;
 }
@@ -94,7 +101,7 @@ static int count_orphans_in(struct check *c, const char *kind, const char *folde
 
 int check_orphans(struct check *c)
 {
-	static const char *const kinds[] = {"catalog", "pack"};
+	static const char *const kinds[] = {"catalog", "pack", "policy"};
 
 	if (c->catalog_count)
 		qsort(c->catalogs, c->catalog_count, sizeof(*c->catalogs),
@@ -108,6 +115,9 @@ int check_orphans(struct check *c)
 
 		if (!dir) {
 			cleanup_close(&fd);
+			/* depots from before there were policies */
+			if (strcmp(kinds[i], "policy") == 0)
+				continue;
 			check_fault_add(c, kinds[i],
 				"the directory is missing; a copy of the "
 				"depot has to hold it");
@@ -141,6 +151,7 @@ static void release(struct check *c)
 {
 	free(c->catalogs);
 	free(c->packs);
+	free(c->policies);
 	check_report_release(&c->report);
 	depot_close(c->depot);
 	mutex_release(&c->lock);

@@ -27,6 +27,7 @@ struct check_report {
 	struct check_fault *faults;
 	size_t fault_count;
 	uint64_t channels;
+	uint64_t policies;
 	uint64_t revisions;
 	uint64_t catalogs;
 	uint64_t packs;
@@ -34,7 +35,7 @@ struct check_report {
 	uint64_t frames; /* decoded: deep only */
 	uint64_t chunks;
 	uint64_t contents;
-	uint64_t orphans; /* objects that no revision needs */
+	uint64_t orphans; /* objects that no revision or head needs */
 	uint64_t orphan_bytes;
 };
 

@@ -2,6 +2,7 @@
 /* Records and catalogs: everything signed, and everything named by what is signed. */
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "sync/jobs/policy/policy.h"
 #include "sync/master/check/check_state.h"
 #include "sync/master/ingest/parallel.h"
 
@@ -25,6 +26,41 @@ static int add_catalog(
 	return r;
 }
 
+/* What mirrors will take up must be there, and be what they can read. */
+static int check_policy(struct check *c, const struct head *head)
+{
+	AUTO_POLICY struct policy policy = {0};
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(POLICY_MAX_BYTES);
+	char reason[TEXT_REASON_SIZE] = "";
+	char object[DEPOT_OBJECT_SIZE];
+
+	if (!head->policy.bytes)
+		return 0;
+	int r = mem_grow((void **)&c->policies, &c->policy_capacity, c->policy_count,
+		sizeof(*c->policies));
+
+	if (r < 0)
+		return r;
+	c->policies[c->policy_count++] = head->policy.digest;
+	c->report.policies++;
+	depot_object_name("policy", &head->policy.digest, object);
+	r = depot_policy(c->depot, &head->policy, &text);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		check_fault_add(c, object,
+			"channel %s names it: %s; restore it from a copy, or set the "
+			"channel's policy again",
+			head->channel, r == -ENOENT ? "it is missing" : log_strerror(r));
+		return 0;
+	}
+	r = policy_parse((const char *)text.data, text.len, &policy, reason);
+	if (r == -EINVAL)
+		check_fault_add(c, object, "%s; set the policy of channel %s again",
+			reason, head->channel);
+	return r == -ENOMEM ? r : 0;
+}
+
 static int check_channels(struct check *c, uint64_t latest)
 {
 	char **names;
@@ -33,7 +69,7 @@ static int check_channels(struct check *c, uint64_t latest)
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		struct head head;
 		struct revision revision;
 		struct digest digest;
@@ -41,16 +77,19 @@ static int check_channels(struct check *c, uint64_t latest)
 
 		(void)snprintf(object, sizeof(object), "channel/%s", names[i]);
 		c->report.channels++;
-		r = depot_head(c->depot, &c->trust, names[i], &head);
-		if (r < 0) {
+		int found = depot_head(c->depot, &c->trust, names[i], &head);
+
+		if (found < 0) {
 			check_fault_add(c, object, "%s; publish to this channel again",
-				log_strerror(r));
+				log_strerror(found));
 			continue;
 		}
-		r = head.revision <= latest ? depot_revision(c->depot, &c->trust,
-						      head.revision, &revision, &digest)
-					    : -ENOENT;
-		if (r < 0)
+		r = check_policy(c, &head);
+		found = head.revision <= latest
+				? depot_revision(c->depot, &c->trust, head.revision,
+					  &revision, &digest)
+				: -ENOENT;
+		if (found < 0)
 			check_fault_add(c, object,
 				"it points at revision %" PRIu64 ", which is missing or "
 				"damaged; publish to this channel again",
@@ -65,7 +104,7 @@ static int check_channels(struct check *c, uint64_t latest)
 				head.revision);
 	}
 	depot_channels_free(names, count);
-	return 0;
+	return r;
 }
 
 int check_records(struct check *c, struct catalog_graph *graph)

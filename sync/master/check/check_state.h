@@ -31,6 +31,9 @@ struct check {
 	struct checked_pack *packs; /* sorted by digest once collected */
 	size_t pack_count;
 	size_t pack_capacity;
+	struct digest *policies; /* that heads name */
+	size_t policy_count;
+	size_t policy_capacity;
 };
 
 /* Records a fault of `object`. */

@@ -25,10 +25,11 @@ static void print_text(const char *depot, const struct check_report *r, bool is_
 		printf("%s: %s\n", r->faults[i].object, r->faults[i].text);
 	printf("%s: %s\n"
 	       "  channels   %" PRIu64 "\n"
+	       "  policies   %" PRIu64 "\n"
 	       "  revisions  %" PRIu64 "\n"
 	       "  catalogs   %" PRIu64 "\n"
 	       "  packs      %" PRIu64 " (%" PRIu64 " bytes)\n",
-		depot, r->fault_count ? "falls short" : "sound", r->channels,
+		depot, r->fault_count ? "falls short" : "sound", r->channels, r->policies,
 		r->revisions, r->catalogs, r->packs, r->pack_bytes);
 	if (is_deep)
 		printf("  decoded    %" PRIu64 " frames, %" PRIu64 " chunks, %" PRIu64
@@ -37,8 +38,8 @@ static void print_text(const char *depot, const struct check_report *r, bool is_
 	if (r->orphans)
 		printf("  note: %" PRIu64 " objects (%" PRIu64
 		       " bytes) belong to no revision: an "
-		       "interrupted publish left them; they do no "
-		       "harm\n",
+		       "interrupted publish, or a policy that was replaced, left "
+		       "them; they do no harm\n",
 			r->orphans, r->orphan_bytes);
 }
 
@@ -49,6 +50,7 @@ static int print_json(const struct check_report *r, bool is_deep)
 
 	(void)cJSON_AddBoolToObject(top, "sound", r->fault_count == 0);
 	(void)cJSON_AddNumberToObject(top, "channels", (double)r->channels);
+	(void)cJSON_AddNumberToObject(top, "policies", (double)r->policies);
 	(void)cJSON_AddNumberToObject(top, "revisions", (double)r->revisions);
 	(void)cJSON_AddNumberToObject(top, "catalogs", (double)r->catalogs);
 	(void)cJSON_AddNumberToObject(top, "packs", (double)r->packs);

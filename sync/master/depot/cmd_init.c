@@ -25,7 +25,7 @@ static const char help[] =
 	"  --key-dir DIR   where NAME.key (private) and NAME.pub are written\n"
 	"                  (default " DEPOT_DEFAULT_KEYS ")\n";
 
-static const char *const folders[] = {"channel", "revision", "catalog", "pack"};
+static const char *const folders[] = {"channel", "revision", "catalog", "pack", "policy"};
 
 struct init {
 	const char *depot;

@@ -114,6 +114,14 @@ static cJSON *head_json(const struct head *h)
 	} else {
 		(void)cJSON_AddNullToObject(o, "expires");
 	}
+	if (h->policy.bytes) {
+		char policy[DIGEST_HEX_SIZE];
+
+		digest_to_hex(&h->policy.digest, policy);
+		(void)cJSON_AddStringToObject(o, "policy", policy);
+	} else {
+		(void)cJSON_AddNullToObject(o, "policy");
+	}
 	return o;
 }
 

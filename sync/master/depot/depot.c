@@ -339,6 +339,25 @@ int depot_catalog(
 	return 0;
 }
 
+int depot_policy(
+	const struct depot *depot, const struct policy_ref *ref, struct buffer *out)
+{
+	struct buffer text AUTO_BUFFER = BUFFER_INIT(POLICY_MAX_BYTES);
+	char name[DEPOT_OBJECT_SIZE];
+	struct digest digest;
+
+	depot_object_name("policy", &ref->digest, name);
+	int r = io_read_file(depot->fd, name, &text);
+
+	if (r == -EFBIG || (r == 0 && text.len != ref->bytes))
+		r = -EBADMSG;
+	if (r == 0)
+		r = digest_of(text.data, text.len, &digest);
+	if (r == 0 && !digest_equal(&digest, &ref->digest))
+		r = -EBADMSG;
+	return r == 0 ? buffer_add(out, text.data, text.len) : r;
+}
+
 int depot_has_object(const struct depot *depot, const char *kind,
 	const struct digest *digest, uint64_t bytes)
 {

@@ -43,7 +43,7 @@ int depot_trust(
 int depot_trust_by(const struct depot *depot, const struct key_ring *ring,
 	const char *origin, struct trust *out) WARN_UNUSED;
 
-/* Writes "catalog/aa/hex" or "pack/aa/hex". */
+/* Writes "catalog/aa/hex", or with another kind of object. */
 void depot_object_name(
 	const char *kind, const struct digest *digest, char out[DEPOT_OBJECT_SIZE]);
 
@@ -69,6 +69,11 @@ void depot_channels_free(char **names, size_t count);
 /* Reads, decodes and checks a catalog. */
 int depot_catalog(const struct depot *depot, const struct catalog_ref *ref,
 	struct catalog **out) WARN_UNUSED;
+
+/* Appends the text of a policy, its size and digest checked. -ENOENT, -EBADMSG or what reading
+ * returned; not logged. */
+int depot_policy(const struct depot *depot, const struct policy_ref *ref,
+	struct buffer *out) WARN_UNUSED;
 
 /* 0 when the object is there with this size, -ENOENT when it is not there, -EBADMSG when its
  * size differs. Not logged. */

@@ -145,6 +145,7 @@ static int ensure_dir(const struct staging *s, const char *name)
 /* Sorted by name, so that each directory is made and flushed once. */
 static int rename_all(const struct staging *s, struct staged *list, size_t count)
 {
+	static const char *const kinds[] = {"pack", "catalog", "policy"};
 	char dir[NAME_SIZE] = "";
 	char next[NAME_SIZE];
 	int r = 0;
@@ -165,10 +166,12 @@ static int rename_all(const struct staging *s, struct staged *list, size_t count
 	}
 	if (r == 0 && *dir)
 		r = flush_file(s->depot->fd, dir, O_DIRECTORY);
-	if (r == 0)
-		r = flush_file(s->depot->fd, "pack", O_DIRECTORY);
-	if (r == 0)
-		r = flush_file(s->depot->fd, "catalog", O_DIRECTORY);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++) {
+		r = flush_file(s->depot->fd, kinds[i], O_DIRECTORY);
+		/* depots from before there were policies */
+		if (r == -ENOENT && strcmp(kinds[i], "policy") == 0)
+			r = 0;
+	}
 	return r;
 }
 

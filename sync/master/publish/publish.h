@@ -55,3 +55,10 @@ struct publish_report {
 /* Returns 0 or -errno; errors are logged with the remedy. */
 int publish(
 	const struct publish_options *options, struct publish_report *out) WARN_UNUSED;
+
+/* Gives the channel a policy, or takes it away (`len` 0): a new head for the same revision, which
+ * names `text`, at most POLICY_MAX_BYTES that were checked before. Of the options depot, channel
+ * and the keys count. *out_is_changed: there is a new head. Returns 0; -ENOENT when nothing was
+ * published to the channel, -ESTALE when its head is not the last one; -errno; all logged. */
+int publish_policy(const struct publish_options *options, const void *text, size_t len,
+	bool *out_is_changed) WARN_UNUSED;

@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DAY_NS		  (INT64_C(86400) * NS_PER_SEC)
-#define SEQUENCE_KEY_SIZE (CHANNEL_NAME_MAX + 16)
+#define DAY_NS	     (INT64_C(86400) * NS_PER_SEC)
+#define SETTING_SIZE (CHANNEL_NAME_MAX + 16)
 
 static int write_record(struct publish *p, const char *name, const struct buffer *text)
 {
@@ -79,18 +79,39 @@ static int write_revision(struct publish *p, int64_t now_ns)
 	return digest_of(text.data, text.len, &p->latest_digest);
 }
 
-static void sequence_key(const struct publish *p, char out[SEQUENCE_KEY_SIZE])
+/* "sequence stable", "policy stable" */
+static void setting_key(const struct publish *p, const char *what, char out[SETTING_SIZE])
 {
-	(void)snprintf(out, SEQUENCE_KEY_SIZE, "sequence %s", p->o->channel);
+	(void)snprintf(out, SETTING_SIZE, "%s %s", what, p->o->channel);
 }
 
-int publish_recall_sequence(struct publish *p)
+/* The policy that the state remembers: "HEX BYTES", or "none". */
+static int recall_policy(struct publish *p)
 {
 	AUTO_FREE char *text = NULL;
-	char key[SEQUENCE_KEY_SIZE];
+	char key[SETTING_SIZE];
+	struct policy_ref ref = {0};
+	unsigned long long bytes;
+
+	setting_key(p, "policy", key);
+	int r = scan_state_setting(p->state, key, &text);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (strlen(text) > DIGEST_HEX_SIZE && digest_from_hex(text, &ref.digest) == 0 &&
+		io_parse_u64(text + DIGEST_HEX_SIZE, &bytes) == 0)
+		ref.bytes = bytes;
+	p->policy = ref;
+	return 0;
+}
+
+int publish_recall_channel(struct publish *p)
+{
+	AUTO_FREE char *text = NULL;
+	char key[SETTING_SIZE];
 	unsigned long long n = 0;
 
-	sequence_key(p, key);
+	setting_key(p, "sequence", key);
 	int r = scan_state_setting(p->state, key, &text);
 
 	if (r == 0 && io_parse_u64(text, &n) < 0)
@@ -101,37 +122,49 @@ int publish_recall_sequence(struct publish *p)
 	/* without a head there may have been one for each revision */
 	if (!p->head.sequence && p->last_sequence < p->latest.number)
 		p->last_sequence = p->latest.number;
-	return 0;
+	p->policy = p->head.policy;
+	return n > p->head.sequence ? recall_policy(p) : 0;
 }
 
-/* A head can be lost. Mirrors refuse one that does not count on. */
-static void remember_sequence(struct publish *p)
+static int put_settings(struct publish *p)
 {
-	char key[SEQUENCE_KEY_SIZE];
-	char text[32];
+	char key[SETTING_SIZE];
+	char text[DIGEST_HEX_SIZE + 32] = "none";
+	char hex[DIGEST_HEX_SIZE];
 
-	p->last_sequence = p->head.sequence;
-	sequence_key(p, key);
-	(void)snprintf(text, sizeof(text), "%" PRIu64, p->last_sequence);
+	setting_key(p, "policy", key);
+	digest_to_hex(&p->policy.digest, hex);
+	if (p->policy.bytes)
+		(void)snprintf(text, sizeof(text), "%s %" PRIu64, hex, p->policy.bytes);
 	int r = scan_state_put_setting(p->state, key, text);
+
+	if (r < 0)
+		return r;
+	setting_key(p, "sequence", key);
+	(void)snprintf(text, sizeof(text), "%" PRIu64, p->last_sequence);
+	return scan_state_put_setting(p->state, key, text);
+}
+
+/* A head can be lost. Mirrors refuse one that does not count on, and a fleet would miss its
+ * policy. */
+static void remember_channel(struct publish *p)
+{
+	p->last_sequence = p->head.sequence;
+	int r = put_settings(p);
 
 	if (r < 0)
 		log_warn("the sequence of channel %s was not remembered: %s",
 			p->o->channel, log_strerror(r));
 }
 
-static int write_head(struct publish *p, int64_t now_ns)
+int publish_write_head(struct publish *p, const struct head *draft)
 {
 	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
-	struct head next = {.sequence = p->last_sequence + 1,
-		.revision = p->latest.number,
-		.root = p->latest.root,
-		.published_ns = now_ns,
-		.expires_ns = p->o->expires_days
-				      ? now_ns + (int64_t)p->o->expires_days * DAY_NS
-				      : 0};
+	struct head next = *draft;
 	char name[96];
 
+	next.sequence = p->last_sequence + 1;
+	next.policy = p->policy;
 	memcpy(next.id, p->trust.id, sizeof(next.id));
 	(void)snprintf(next.channel, sizeof(next.channel), "%s", p->o->channel);
 	(void)snprintf(name, sizeof(name), "channel/%s", p->o->channel);
@@ -144,8 +177,21 @@ static int write_head(struct publish *p, int64_t now_ns)
 	if (r < 0)
 		return r;
 	p->head = next;
-	remember_sequence(p);
+	remember_channel(p);
 	return 0;
+}
+
+/* The head that names the newest revision. */
+static int write_head(struct publish *p, int64_t now_ns)
+{
+	const struct head draft = {.revision = p->latest.number,
+		.root = p->latest.root,
+		.published_ns = now_ns,
+		.expires_ns = p->o->expires_days
+				      ? now_ns + (int64_t)p->o->expires_days * DAY_NS
+				      : 0};
+
+	return publish_write_head(p, &draft);
 }
 
 static int remember_packages(struct publish *p)
@@ -215,7 +261,9 @@ int publish_point_channel(struct publish *p)
 	p->report->revision = p->latest.number;
 	p->report->tree_bytes = p->latest.tree_bytes;
 	if (h->revision != p->latest.number ||
-		!is_same_catalog(&h->root, &p->latest.root))
+		!is_same_catalog(&h->root, &p->latest.root) ||
+		h->policy.bytes != p->policy.bytes ||
+		!digest_equal(&h->policy.digest, &p->policy.digest))
 		p->report->outcome = PUBLISH_HEAD;
 	else if (h->expires_ns && now_ns - h->published_ns > h->expires_ns - now_ns)
 		p->report->outcome = PUBLISH_RENEWED;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the halves of one publish share: publish.c prepares, walks and reads, publish_commit.c
- * makes it a revision. Private to them; one thread. */
+/* What the parts of one publish share: publish_open.c prepares, publish.c walks and reads,
+ * publish_commit.c makes it a revision. Private to them and to publish_policy.c; one thread. */
 #pragma once
 
 #include "sync/master/depot/staging.h"
@@ -24,6 +24,7 @@ struct publish {
 	struct digest latest_digest;
 	struct head head;	/* the channel's, sequence 0: none */
 	uint64_t last_sequence; /* the highest that the channel had, as far as is known */
+	struct policy_ref policy; /* what the channel's next head names */
 
 	char *globs_text; /* one a line, as remembered */
 	char **globs;	  /* into globs_text */
@@ -40,8 +41,22 @@ struct publish {
 	size_t *level_list; /* packages of one height */
 };
 
-/* Finds out the channel's last sequence, once head, newest revision and state are at hand. */
-int publish_recall_sequence(struct publish *p) WARN_UNUSED;
+#define PUBLISH_INIT(options)                                                            \
+	{                                                                                \
+		.o = (options), .publisher_fd = -1, .tmp_fd = -1, .lock_fd = -1,         \
+		.tree = {                                                                \
+			.fd = -1                                                         \
+		}                                                                        \
+	}
+
+/* Opens the depot of the options, takes its lock, loads key, records and state; publish_release()
+ * also when it fails. Returns 0 or -errno, logged. */
+int publish_open(struct publish *p) WARN_UNUSED;
+void publish_release(struct publish *p);
+
+/* Finds out the channel's last sequence and its policy, once head, newest revision and state are
+ * at hand. */
+int publish_recall_channel(struct publish *p) WARN_UNUSED;
 
 /* Signs a record like the one that will be written: what cannot be signed shows before anything
  * was read. Returns 0 or -errno, logged. */
@@ -52,6 +67,10 @@ bool publish_is_as_latest(const struct publish *p);
 
 /* The channel's head when there is no new revision: made, renewed or left as it is. */
 int publish_point_channel(struct publish *p) WARN_UNUSED;
+
+/* Writes the channel's next head: `draft` says its revision, root, begin and end. Returns 0 or
+ * -errno, logged. */
+int publish_write_head(struct publish *p, const struct head *draft) WARN_UNUSED;
 
 /* Installs the staged objects, writes revision and head, saves the state. Returns 0 or -errno,
  * logged. */

@@ -57,6 +57,27 @@ static void a_head_comes_back_as_it_was(void **state)
 	assert_int_equal(out.expires_ns, in.published_ns); /* whole seconds */
 }
 
+static void a_head_may_name_a_policy(void **state)
+{
+	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
+	struct trust trust = make_trust(1, 1);
+	struct head in = sample_head;
+	struct head out;
+
+	(void)state;
+	assert_int_equal(head_encode(&in, keys[0], &text), 0);
+	assert_int_equal(head_decode(text.data, text.len, &trust, &out), 0);
+	assert_int_equal(out.policy.bytes, 0);
+	assert_null(memmem(text.data, text.len, "policy", 6));
+	in.policy = (struct policy_ref){.digest = {{7}}, .bytes = POLICY_MAX_BYTES};
+	text.len = 0;
+	assert_int_equal(head_encode(&in, keys[0], &text), 0);
+	assert_int_equal(head_decode(text.data, text.len, &trust, &out), 0);
+	assert_memory_equal(&out.policy, &in.policy, sizeof(in.policy));
+	in.policy.bytes++;
+	assert_int_equal(head_encode(&in, keys[0], &text), -EINVAL);
+}
+
 static void a_revision_comes_back_as_it_was(void **state)
 {
 	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
@@ -168,6 +189,19 @@ static void each_value_has_one_spelling(void **state)
 		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z", "never\nextra 1"),
 		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z", "never\n"),
 		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z", "never\r"),
+		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z",
+			"never\npolicy " DIGEST " 0"),
+		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z",
+			"never\npolicy " DIGEST " 65537"),
+		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z",
+			"never\npolicy " DIGEST " 07"),
+		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z", "never\npolicy " DIGEST),
+		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z",
+			"never\npolicy " DIGEST " 7 7"),
+		HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z",
+			"never\npolicy " DIGEST " 7\npolicy " DIGEST " 7"),
+		HEAD("1", DIGEST " 1 2\npolicy " DIGEST " 7", "2026-03-01T12:00:00Z",
+			"never"),
 		HEAD("1", DIGEST " 1 2\npublished 2026-03-01T12:00:00Z",
 			"2026-03-01T12:00:00Z", "never"),
 	};
@@ -175,6 +209,9 @@ static void each_value_has_one_spelling(void **state)
 	(void)state;
 	assert_int_equal(
 		decode_body(HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z", "never")),
+		0);
+	assert_int_equal(decode_body(HEAD("1", DIGEST " 1 2", "2026-03-01T12:00:00Z",
+				 "never\npolicy " DIGEST " 7")),
 		0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (decode_body(bad[i]) != -EBADMSG)
@@ -307,6 +344,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_head_comes_back_as_it_was),
+		cmocka_unit_test(a_head_may_name_a_policy),
 		cmocka_unit_test(a_revision_comes_back_as_it_was),
 		cmocka_unit_test(a_message_that_would_forge_lines_is_refused),
 		cmocka_unit_test(every_flipped_bit_and_every_cut_is_noticed),
