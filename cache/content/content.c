@@ -62,6 +62,7 @@ int content_store_new(const struct content_config *config, struct content_store 
 	mutex_init(&store->lock);
 	flight_table_init(&store->flights);
 	ahead_init(&store->ahead);
+	reuse_init(&store->reuse);
 	*out = TAKE_PTR(store);
 	return 0;
 }
@@ -131,6 +132,7 @@ void content_store_free(struct content_store *store)
 	close(store->partial_dirfd);
 	flight_table_release(&store->flights);
 	ahead_release(&store->ahead);
+	reuse_release(&store->reuse);
 	mutex_release(&store->lock);
 	free(store);
 }
@@ -229,9 +231,13 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 {
 	int r = content_open_record(store, catalog, content, out);
 
-	if (r == 0 && content->piece_count && store->config.source)
+	if (r < 0)
+		return r;
+	if (content->piece_count && store->config.source)
 		touch_frame(store, catalog, content, 0, false);
-	return r;
+	if (content->piece_count > 1)
+		reuse_offer(&store->reuse, catalog);
+	return 0;
 }
 
 void content_close(struct content_file *file)
@@ -364,6 +370,28 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 	return -EINPROGRESS;
 }
 
+/* Takes what other contents hold of a range before anybody is asked for it. */
+static void copy_missing(struct content_file *file, uint64_t offset, size_t len)
+{
+	uint32_t missing[PIECES_PER_READ];
+	uint32_t base = file->content->first_piece;
+	uint32_t first;
+	uint32_t end;
+	bool is_loose;
+
+	catalog_pieces_in(file->catalog, file->content, offset, len, &first, &end);
+	mutex_lock(&file->lock);
+	uint32_t count = atomic_load(&file->object_fd) >= 0
+				 ? 0
+				 : list_missing(file, first - base, end - base, missing,
+					   &is_loose);
+
+	mutex_unlock(&file->lock);
+	if (count)
+		(void)reuse_pieces(
+			file->store, file->catalog, file->content, missing, count);
+}
+
 ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 	struct content_span *out, struct waiter *w)
 {
@@ -384,6 +412,8 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 		out->offset = (off_t)offset;
 		return (ssize_t)len;
 	}
+	if (file->content->piece_count > 1)
+		copy_missing(file, offset, len);
 	/* once the waiter is queued it may be woken, answered and the file closed at any time */
 	content_ref(file);
 	mutex_lock(&file->lock);

@@ -103,7 +103,8 @@ static int land_object(struct content_file *file, const uint8_t *data)
 }
 
 static int land_partial(struct content_file *file, uint32_t piece, uint64_t position,
-	const uint8_t *data, size_t len) REQUIRES(file->lock)
+	const uint8_t *data, size_t len, const struct piece_origin *origin)
+	REQUIRES(file->lock)
 {
 	struct content_store *store = file->store;
 	int r;
@@ -114,7 +115,7 @@ static int land_partial(struct content_file *file, uint32_t piece, uint64_t posi
 		if (r < 0)
 			return r;
 	}
-	r = partial_land(file->partial, piece, position, data, len);
+	r = partial_land(file->partial, piece, position, data, len, origin);
 	if (r < 0 || !partial_is_complete(file->partial))
 		return r;
 	int fd;
@@ -187,7 +188,8 @@ static struct waiter *take_all(struct content_file *file) REQUIRES(file->lock)
 	return all;
 }
 
-int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data)
+int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data,
+	const struct piece_origin *origin)
 {
 	const struct catalog_piece *p =
 		&file->catalog->pieces[file->content->first_piece + piece];
@@ -200,7 +202,7 @@ int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *
 	if (atomic_load(&file->object_fd) < 0 && !has_piece(file, piece)) {
 		r = content_is_single(file->catalog, file->content)
 			    ? land_object(file, data)
-			    : land_partial(file, piece, p->position, data, len);
+			    : land_partial(file, piece, p->position, data, len, origin);
 		if (r < 0) {
 			content_warn_not_cached(file->store, r);
 			error = land_loose(file, piece, data, len);
@@ -215,7 +217,8 @@ int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *
 }
 
 int content_land_piece(struct content_store *store, const struct catalog *c,
-	const struct catalog_content *content, uint32_t piece, const uint8_t *data)
+	const struct catalog_content *content, uint32_t piece, const uint8_t *data,
+	const struct piece_origin *origin)
 {
 	struct content_file *file = content_find(store, &content->digest);
 	int r = 0;
@@ -231,8 +234,9 @@ int content_land_piece(struct content_store *store, const struct catalog *c,
 		r = content_open_record(store, c, content, &file);
 	if (r < 0)
 		return r;
-	r = content_file_fits(file, c, content) ? content_file_land(file, piece, data)
-						: -EBUSY;
+	r = content_file_fits(file, c, content)
+		    ? content_file_land(file, piece, data, origin)
+		    : -EBUSY;
 	content_close(file);
 	return r;
 }

@@ -13,6 +13,7 @@
 #include "cache/content/content.h"
 #include "cache/content/flight.h"
 #include "cache/content/partial.h"
+#include "cache/content/reuse.h"
 
 #include <stdatomic.h>
 
@@ -45,6 +46,7 @@ struct content_store {
 	int partial_dirfd;
 	struct flight_table flights;
 	struct ahead_table ahead;
+	struct reuse_table reuse;
 	_Atomic int64_t warned_ns; /* when landing last failed loudly */
 
 	struct mutex lock;
@@ -74,14 +76,17 @@ bool content_file_fits(const struct content_file *file, const struct catalog *c,
 	const struct catalog_content *content);
 
 /* Lands a verified piece (counted from the content's first) and wakes who waited for it. A
- * disk that cannot take it costs the cache, not the reader. Returns 0 if the piece is on disk
+ * disk that cannot take it costs the cache, not the reader. `origin` (NULL: none) is where this
+ * machine has the same bytes already. Returns 0 if the piece is on disk
  * now, else why it is not. */
-int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data);
+int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data,
+	const struct piece_origin *origin);
 
 /* As content_file_land() for a content that may be open or not; -EBUSY for one that is open and
  * cut in another way. */
 int content_land_piece(struct content_store *store, const struct catalog *c,
-	const struct catalog_content *content, uint32_t piece, const uint8_t *data);
+	const struct catalog_content *content, uint32_t piece, const uint8_t *data,
+	const struct piece_origin *origin);
 
 /* Wakes those who wait for a piece that will not come. */
 void content_file_fail(struct content_file *file, uint32_t piece, int error);

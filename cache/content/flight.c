@@ -142,7 +142,7 @@ static int land_neighbours(struct content_store *store, const struct catalog *c,
 		const struct catalog_chunk *k = &c->chunks[f->first_chunk + i];
 		const struct catalog_content *content = &c->contents[k->content];
 		int r = content_land_piece(store, c, content,
-			k->piece - content->first_piece, data + k->offset);
+			k->piece - content->first_piece, data + k->offset, NULL);
 
 		if (r < 0)
 			error = r;
@@ -160,7 +160,7 @@ static void land_interests(struct crowd *crowd, const uint8_t *data)
 			&file->catalog->pieces[file->content->first_piece + piece];
 
 		(void)content_file_land(
-			file, piece, data + file->catalog->chunks[p->chunk].offset);
+			file, piece, data + file->catalog->chunks[p->chunk].offset, NULL);
 		content_close(file);
 	}
 	free(crowd->interests);
@@ -368,7 +368,8 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 		source_hurry(store->config.source);
 }
 
-/* Whether a frame's content seems to be here: its first chunk speaks for all. */
+/* Whether a frame's content seems to be here, or can be copied from what is here: its first chunk
+ * speaks for all. */
 static bool is_frame_local(
 	struct content_store *store, const struct catalog *c, uint32_t frame)
 {
@@ -381,7 +382,8 @@ static bool is_frame_local(
 
 	return object_store_has(
 		       store->config.objects, &content->digest, content->size, NULL) ||
-	       content_has_piece(store, c, content, k->piece - content->first_piece);
+	       content_has_piece(store, c, content, k->piece - content->first_piece) ||
+	       reuse_has(store, c, k);
 }
 
 void flight_request_ahead(struct content_store *store, const struct catalog *c,

@@ -7,11 +7,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #define RECORD_MAGIC UINT64_C(0x3150736674706564) /* "deptfsP1" */
 #define RECORD_ALIGN 4096
+
+/* The block size of the file systems that can share blocks, on the hosts we know. */
+#define CLONE_ALIGN 4096
 
 /* Behind the content, at the next multiple of RECORD_ALIGN; then one bit per piece. */
 struct partial_record {
@@ -184,12 +189,49 @@ bool partial_is_complete(const struct partial *p)
 	return p->landed == p->piece_count;
 }
 
+/* Shares the whole blocks of a piece with its origin, where the file system can (btrfs, XFS, bcachefs)
+ * and both begin at the same place in a block. Returns how much of the piece's inside, from
+ * *out_first on, need not be written. */
+static size_t clone_inside(struct partial *p, uint64_t position, size_t len,
+	const struct piece_origin *origin, size_t *out_first)
+{
+	uint64_t from = (position + CLONE_ALIGN - 1) / CLONE_ALIGN * CLONE_ALIGN;
+	uint64_t to = (position + len) / CLONE_ALIGN * CLONE_ALIGN;
+
+	*out_first = 0;
+	if (!origin || position % CLONE_ALIGN != origin->position % CLONE_ALIGN ||
+		from >= to)
+		return 0;
+	const struct file_clone_range range = {.src_fd = origin->fd,
+		.src_offset = origin->position + (from - position),
+		.src_length = to - from,
+		.dest_offset = from};
+
+	if (ioctl(p->fd, FICLONERANGE, &range) < 0)
+		return 0;
+	*out_first = (size_t)(from - position);
+	return (size_t)(to - from);
+}
+
+static int write_piece(struct partial *p, uint64_t position, const uint8_t *data,
+	size_t len, const struct piece_origin *origin)
+{
+	size_t first;
+	size_t end = clone_inside(p, position, len, origin, &first);
+
+	end += first;
+	int r = io_pwrite(p->fd, data, first, (off_t)position);
+
+	return r < 0 ? r
+		     : io_pwrite(p->fd, data + end, len - end, (off_t)(position + end));
+}
+
 int partial_land(struct partial *p, uint32_t piece, uint64_t position, const void *data,
-	size_t len)
+	size_t len, const struct piece_origin *origin)
 {
 	if (partial_has(p, piece))
 		return 0;
-	int r = io_pwrite(p->fd, data, len, (off_t)position);
+	int r = write_piece(p, position, data, len, origin);
 
 	if (r < 0)
 		return r;

@@ -41,9 +41,15 @@ bool partial_has(const struct partial *p, uint32_t piece);
 uint32_t partial_count(const struct partial *p);
 bool partial_is_complete(const struct partial *p);
 
-/* Writes a verified piece and records it. 0 or -errno (ENOSPC); on failure it has not landed. */
+/* The same bytes on this file system: what the file system can share is not written again. */
+struct piece_origin {
+	int fd;
+	uint64_t position;
+};
+
+/* Writes a verified piece and records it; `origin` may be NULL. 0 or -errno (ENOSPC); on failure it has not landed. */
 int partial_land(struct partial *p, uint32_t piece, uint64_t position, const void *data,
-	size_t len) WARN_UNUSED;
+	size_t len, const struct piece_origin *origin) WARN_UNUSED;
 
 /* Turns a complete partial into an object; its descriptor stays good for reading and is
  * handed over in *out_fd; only partial_free() may follow. On failure it goes on as a partial. */

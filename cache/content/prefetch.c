@@ -111,7 +111,7 @@ static int land_want(
 	if (k->content == want->content && k->piece == want->piece)
 		return error == 0 || want_is_met(p->store, c, want) ? 0 : error;
 	return content_land_piece(p->store, c, content,
-		want->piece - content->first_piece, data + k->offset);
+		want->piece - content->first_piece, data + k->offset, NULL);
 }
 
 static void note_error(struct prefetch *p, bool has_come, int error)
@@ -376,6 +376,45 @@ static void report_failures(struct prefetch *p, int fallback)
 	}
 }
 
+/* Whether it may share chunks with contents that landed without it: it has several, or another
+ * content lands for its only one. */
+static bool may_share(const struct catalog *c, uint32_t index)
+{
+	const struct catalog_content *content = &c->contents[index];
+
+	return content->piece_count > 1 ||
+	       (content->piece_count == 1 &&
+		       c->chunks[c->pieces[content->first_piece].chunk].content != index);
+}
+
+/* Before anything is fetched: what the old version, or whoever else, holds. */
+static int copy_chunks(struct prefetch *p)
+{
+	for (size_t i = 0; i < p->config->sibling_count; i++)
+		reuse_offer(&p->store->reuse, p->config->siblings[i]);
+	reuse_offer(&p->store->reuse, p->catalog);
+	for (size_t i = 0; i < content_count(p->config); i++) {
+		uint32_t index = content_at(p->config, i);
+		AUTO_FREE uint32_t *pieces = NULL;
+
+		if (!may_share(p->catalog, index))
+			continue;
+		if (is_cancelled(p))
+			return -ECANCELED;
+		ssize_t count = wants_of_content(
+			p->store, p->catalog, &p->catalog->contents[index], &pieces);
+
+		if (count < 0)
+			return (int)count;
+		if (count)
+			atomic_fetch_add(&p->progress->bytes_reused,
+				reuse_pieces(p->store, p->catalog,
+					&p->catalog->contents[index], pieces,
+					(size_t)count));
+	}
+	return 0;
+}
+
 /* One try at all that is missing. Returns 1 when another may bring more, 0 at the end. */
 static int run_round(struct prefetch *p, bool *has_landed)
 {
@@ -425,7 +464,10 @@ int prefetch_run(const struct prefetch_config *config)
 		return -ENOMEM;
 	mutex_init(&p.lock);
 	condition_init(&p.changed);
-	int r = run_rounds(&p);
+	int r = copy_chunks(&p);
+
+	if (r == 0)
+		r = run_rounds(&p);
 
 	condition_release(&p.changed);
 	mutex_release(&p.lock);

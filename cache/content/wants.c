@@ -20,31 +20,46 @@ static struct partial *probe(struct content_store *store, const struct catalog *
 	return p;
 }
 
-static int add(struct wants *w, size_t *capacity, uint32_t content, uint32_t piece)
+ssize_t wants_of_content(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, uint32_t **out)
 {
-	int r = mem_grow((void **)&w->items, capacity, w->count, sizeof(*w->items));
+	AUTO_FREE uint32_t *list = NULL;
+	ssize_t count = 0;
 
-	if (r == 0)
-		w->items[w->count++] = (struct want){content, piece};
-	return r;
+	*out = NULL;
+	if (content->piece_count == 0 || object_store_has(store->config.objects,
+						 &content->digest, content->size, NULL))
+		return 0;
+	list = mem_calloc(content->piece_count, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	struct partial *p = probe(store, catalog, content);
+
+	for (uint32_t i = 0; i < content->piece_count; i++)
+		if (!p || !partial_has(p, i))
+			list[count++] = i;
+	partial_free(p);
+	if (count)
+		*out = TAKE_PTR(list);
+	return count;
 }
 
 static int add_missing(struct content_store *store, const struct catalog *c,
 	uint32_t index, struct wants *w, size_t *capacity)
 {
-	const struct catalog_content *content = &c->contents[index];
-	int r = 0;
+	AUTO_FREE uint32_t *pieces = NULL;
+	ssize_t count = wants_of_content(store, c, &c->contents[index], &pieces);
 
-	if (content->piece_count == 0 || object_store_has(store->config.objects,
-						 &content->digest, content->size, NULL))
-		return 0;
-	struct partial *p = probe(store, c, content);
+	for (ssize_t i = 0; i < count; i++) {
+		int r = mem_grow(
+			(void **)&w->items, capacity, w->count, sizeof(*w->items));
 
-	for (uint32_t i = 0; r == 0 && i < content->piece_count; i++)
-		if (!p || !partial_has(p, i))
-			r = add(w, capacity, index, content->first_piece + i);
-	partial_free(p);
-	return r;
+		if (r < 0)
+			return r;
+		w->items[w->count++] =
+			(struct want){index, c->contents[index].first_piece + pieces[i]};
+	}
+	return count < 0 ? (int)count : 0;
 }
 
 /* Counts the items of each frame, then puts each in its place: no comparison sort is needed. */

@@ -36,6 +36,11 @@ int wants_collect(struct content_store *store, const struct catalog *catalog,
 	const uint32_t *contents, size_t count, struct wants *out) WARN_UNUSED;
 void wants_release(struct wants *wants);
 
+/* The pieces (counted from the content's first) that are not here, in *out, which is the caller's; NULL
+ * if all are. Returns their number or -ENOMEM. */
+ssize_t wants_of_content(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, uint32_t **out) WARN_UNUSED;
+
 /* Whether this one has been met since. */
 bool want_is_met(struct content_store *store, const struct catalog *catalog,
 	const struct want *want);

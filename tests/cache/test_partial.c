@@ -71,7 +71,7 @@ static void land(struct partial *p, uint32_t piece)
 	uint32_t at = piece * CHUNK;
 	uint32_t len = SIZE - at < CHUNK ? SIZE - at : CHUNK;
 
-	assert_int_equal(partial_land(p, piece, at, data + at, len), 0);
+	assert_int_equal(partial_land(p, piece, at, data + at, len, NULL), 0);
 }
 
 static void expect_bytes(int fd, size_t at, size_t len)
