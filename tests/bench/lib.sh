@@ -330,6 +330,24 @@ need_file()
 	mv "$file.new" "$file"
 }
 
+# need_pieces NAME [DIRS]: text of real packages in files of 40 lines, 1,000 to a directory, in 100.
+need_pieces()
+{
+	local tree=$trees/$1 dirs=${2:-100} i
+	[ ! -d "$tree" ] || return 0
+	need_packages
+	rm -rf "$tree.new"
+	for ((i = 100; i < 100 + dirs; i++)); do
+		mkdir -p "$tree.new/$i"
+	done
+	# cat dies of a closed pipe when there is enough
+	{ find "$packages" -name '*.js' -print0 | sort -z | xargs -0 cat 2>/dev/null || true ; } |
+		(for ((i = 100; i < 100 + dirs; i++)); do
+			head -n 40000 | split -a 3 -d -l 40 - "$tree.new/$i/piece"
+		done)
+	mv "$tree.new" "$tree"
+}
+
 need_million()
 {
 	million=$cache/million-${million_shape[0]}-${million_shape[1]}

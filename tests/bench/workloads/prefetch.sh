@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# prefetch: 100,000 small files made complete in an empty cache, loopback. The limit is one archive of
+# them, unpacked into an empty directory of the same disk.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+time_prefetch_depotfs()
+{
+	forget
+	settle
+	: >"$request_log"
+	local said
+	seconds bounded "$tools/bench/prefetch" "$(depot_url "$prefetch_name")" "$depot_cache" \
+		"$depots/$prefetch_name.keys/$prefetch_name.pub" >"$dir/said"
+	local time=$elapsed
+	grep -q ' failed=0$' "$dir/said" || die "prefetch: $(cat "$dir/said")"
+	sleep 0.2 # a request is logged when it ends
+	requests=$(request_count)
+	# what is there is what the master has: all of it is served without the source
+	if [ -z "${prefetch_checked:-}" ]; then
+		mount_depot "$prefetch_name"
+		: >"$request_log"
+		read_files "$mnt" --threads 4
+		must_equal "$wanted"
+		umount_depot
+		! grep -q ' /[^ ]*/pack/' "$request_log" || die "files were missing"
+		prefetch_checked=1
+	fi
+	elapsed=$time
+}
+
+time_prefetch_tar()
+{
+	fresh out
+	settle
+	seconds bounded bash -c "set -o pipefail; curl -sS '$url/trees/$prefetch_name-9.tar.zst' |
+		zstd -dc | tar -x -C '$fresh'"
+}
+
+workload_prefetch()
+{
+	prefetch_name=pieces${quick:+-quick}
+	need_pieces "$prefetch_name" "${quick:+10}"
+	need_archive "$trees/$prefetch_name" "$prefetch_name" 9
+	need_depot "$prefetch_name" "$trees/$prefetch_name" --packages '*'
+	serve
+	link 0 0
+	read_files "$trees/$prefetch_name"
+	wanted=$digest
+	begin_line "$files small files ($((bytes / 1000000)) MB) prefetched, loopback" \
+		"prefetch URL CACHE KEY (tests/bench/prefetch.c) into an empty cache; curl URL/pieces.tar.zst | zstd -dc | tar -x"
+	pairs time_prefetch_depotfs time_prefetch_tar
+	say "  requests: $requests"
+	end_line 'curl, zstd, tar' at_most 1.5
+}
