@@ -21,6 +21,7 @@ static const struct {
 	{"mount", cmd_mount, "show a depot as a directory"},
 	{"umount", cmd_umount, "take a mount away"},
 	{"status", cmd_status, "what a mount serves and how it fares"},
+	{"report", cmd_report, "how each package stands against the master"},
 	{"history", cmd_history, "what a mount's runs did"},
 };
 

@@ -19,6 +19,7 @@
 #include "fs/mount/mountpoint.h"
 #include "fs/session/session.h"
 #include "sync/jobs/records/history.h"
+#include "sync/jobs/records/report_verb.h"
 #include "sync/mirror/fetcher.h"
 #include "sync/mirror/follower.h"
 #include "sync/watch/control.h"
@@ -56,6 +57,8 @@ struct mirror {
 	struct housekeeping *housekeeping;
 	struct session *session;
 	struct state_db *state;
+	struct report_config report;
+	struct control_verbs report_verbs;
 	struct control_verbs history_verbs;
 	struct control_verbs verbs;
 	struct control *control;
@@ -265,9 +268,31 @@ static int answer_control(void *arg, const char *request, struct buffer *reply)
 	return control_verbs_answer(&m->verbs, request, reply);
 }
 
+static void tell_sides(void *arg, struct report_sides *out)
+{
+	const struct mirror *m = arg;
+	const struct head *head = &m->channel.head;
+
+	*out = (struct report_sides){.view = head->root,
+		.head = head->root,
+		.view_revision = head->revision,
+		.head_revision = head->revision,
+		.published_ns = head->published_ns};
+}
+
 static int open_control(struct mirror *m)
 {
+	m->report = (struct report_config){
+		.cache_dirfd = m->cache_dirfd,
+		.catalogs = m->catalogs,
+		.contents = m->contents,
+		.state = m->state,
+		.sides = tell_sides,
+		.arg = m,
+	};
+	m->report_verbs = report_verbs(&m->report);
 	m->history_verbs = history_verbs(m->state);
+	m->history_verbs.next = &m->report_verbs;
 	m->verbs = (struct control_verbs){.verbs = mirror_verbs,
 		.count = ARRAY_SIZE(mirror_verbs),
 		.arg = m,

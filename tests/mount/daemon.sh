@@ -43,6 +43,20 @@ jq . "$work/status.json" | head -n 30
 assert_exit 0 "$DEPOTFS" status "$work/mnt"
 assert_says "depot|stable"
 
+step "report and history"
+assert_exit 0 "$DEPOTFS" report "$work/mnt" --all
+assert_says 'current +remote .*/pkg/big/1.0'
+"$DEPOTFS" report "$work/mnt" --json >"$work/report.json"
+assert_equal "states of the packages" \
+	"$(jq -r '[.packages[].state] | unique | join(" ")' "$work/report.json")" current
+assert_equal "packages" "$(jq '.packages | length' "$work/report.json")" \
+	"$(jq '[.states[]] | add' "$work/report.json")"
+assert_exit 0 "$DEPOTFS" history "$work/mnt"
+assert_says 'STATE'
+assert_equal "runs" "$("$DEPOTFS" history "$work/mnt" --json | jq -r '.runs | type')" array
+assert_exit 1 "$DEPOTFS" history "$work/mnt" --run 999999
+assert_says 'no run 999999'
+
 step "umount, and the daemon ends"
 assert_exit 0 "$DEPOTFS" umount "$work/mnt"
 ! is_mounted "$work/mnt" || fail "mounted after umount"

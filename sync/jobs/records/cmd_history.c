@@ -91,26 +91,9 @@ static int list_runs(const struct arguments *a)
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
-/* The bytes of an item's path: of path_hex where the text is not all of it. */
-static char *path_of(const cJSON *item)
-{
-	const char *hex = control_text(item, "path_hex", NULL);
-	char *path = mem_strdup(hex ? hex : control_text(item, "path", ""));
-
-	for (size_t i = 0; path && hex && hex[2 * i] && hex[2 * i + 1]; i++) {
-		unsigned int byte;
-
-		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
-			break;
-		path[i] = (char)byte;
-		path[i + 1] = '\0';
-	}
-	return path;
-}
-
 static void print_item(const cJSON *item, const char *word)
 {
-	AUTO_FREE char *path = path_of(item);
+	AUTO_FREE char *path = record_path_of(item);
 
 	printf("%-9s ", control_text(item, word, "?"));
 	record_print_path(stdout, path ? path : "");
@@ -119,7 +102,7 @@ static void print_item(const cJSON *item, const char *word)
 
 static void print_skipped(const cJSON *item)
 {
-	AUTO_FREE char *path = path_of(item);
+	AUTO_FREE char *path = record_path_of(item);
 
 	printf("skipped   ");
 	record_print_path(stdout, path ? path : "");

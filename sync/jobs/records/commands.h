@@ -3,3 +3,4 @@
 #pragma once
 
 int cmd_history(int argc, char **argv);
+int cmd_report(int argc, char **argv);

@@ -73,6 +73,22 @@ void record_add_path(cJSON *object, const char *name, const char *path)
 		add_hex(object, name, path);
 }
 
+char *record_path_of(const cJSON *item)
+{
+	const char *hex = control_text(item, "path_hex", NULL);
+	char *path = mem_strdup(hex ? hex : control_text(item, "path", ""));
+
+	for (size_t i = 0; path && hex && hex[2 * i] && hex[2 * i + 1]; i++) {
+		unsigned int byte;
+
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+			break;
+		path[i] = (char)byte;
+		path[i + 1] = '\0';
+	}
+	return path;
+}
+
 /* One glob a line, as an array. */
 static void add_globs(cJSON *object, const char *name, const char *globs)
 {

@@ -12,6 +12,9 @@
  * bytes then. */
 void record_add_path(cJSON *object, const char *name, const char *path);
 
+/* The bytes of an item's "path" that record_add_path() wrote, for free(); NULL when memory is short. */
+char *record_path_of(const cJSON *item);
+
 /* Adds all that is known of a run. */
 void record_add_run(cJSON *object, const struct run_record *run);
 

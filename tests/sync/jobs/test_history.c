@@ -1,58 +1,37 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/sync/jobs/verb_support.h"
 
 #include "cache/base/cli.h"
 #include "cache/base/clock.h"
-#include "cache/base/io.h"
 #include "cache/base/memory.h"
 #include "cache/state/run_records.h"
 #include "sync/jobs/records/commands.h"
 #include "sync/jobs/records/history.h"
-#include "sync/watch/control.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define NOW (INT64_C(1772366400) * NS_PER_SEC) /* 2026-03-01T12:00:00Z */
 
 static struct scratch scratch;
 static struct state_db *db;
 static struct control_verbs verbs;
-static struct control *control;
-static char output[1 << 20];
-
-static int answer(void *arg, const char *request, struct buffer *reply)
-{
-	(void)arg;
-	return control_verbs_answer(&verbs, request, reply);
-}
 
 static int make(void **state)
 {
 	(void)state;
 	scratch_make(&scratch);
-	if (geteuid() != 0)
-		assert_int_equal(setenv("XDG_RUNTIME_DIR", scratch.path, 1), 0);
 	assert_int_equal(state_db_open(scratch.path, &db), 0);
 	verbs = history_verbs(db);
-	assert_int_equal(control_start(scratch.path, answer, NULL, &control), 0);
+	verb_daemon_start(&scratch, &verbs);
 	return 0;
 }
 
 static int drop(void **state)
 {
-	char path[CONTROL_PATH_SIZE];
-	char lock[CONTROL_PATH_SIZE + 8];
-
 	(void)state;
-	control_stop(control);
+	verb_daemon_stop();
 	state_db_close(db);
-	assert_int_equal(control_path(scratch.path, path), 0);
-	(void)snprintf(lock, sizeof(lock), "%.*s.lock", (int)(strlen(path) - 5), path);
-	(void)unlink(lock);
 	scratch_remove(&scratch);
 	return 0;
 }
@@ -80,40 +59,11 @@ static int64_t add_run(int64_t start_ns)
 	return id;
 }
 
-/* Runs the verb in a child with these arguments; what it prints is in `output`. Its status. */
 static int history(const char *a, const char *b, const char *c, const char *d)
 {
-	AUTO_BUFFER struct buffer text = BUFFER_INIT(sizeof(output) - 1);
-	char verb[] = "history";
-	const char *const more[] = {a, b, c, d};
-	char *argv[8] = {verb, scratch.path};
-	int argc = 2;
-	int status;
+	const char *const more[] = {a, b, c, d, NULL};
 
-	for (size_t i = 0; i < ARRAY_SIZE(more) && more[i]; i++)
-		argv[argc++] = strdup(more[i]);
-	(void)fflush(NULL);
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		int fd = openat(scratch.fd, "output", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-		if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
-			_exit(99);
-		int r = cmd_history(argc, argv);
-
-		(void)fflush(stdout);
-		_exit(r);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	for (int i = 2; i < argc; i++)
-		free(argv[i]);
-	assert_int_equal(io_read_file(scratch.fd, "output", &text), 0);
-	if (text.len)
-		memcpy(output, text.data, text.len);
-	output[text.len] = '\0';
-	return WEXITSTATUS(status);
+	return verb_run(cmd_history, "history", more);
 }
 
 static void runs_are_told_newest_first(void **state)
@@ -122,13 +72,14 @@ static void runs_are_told_newest_first(void **state)
 	for (int i = 0; i < 25; i++)
 		add_run(NOW + i * NS_PER_SEC);
 	assert_int_equal(history(NULL, NULL, NULL, NULL), EXIT_DONE);
-	assert_non_null(strstr(output, "\n    25  2026-03-01 12:00:24  done       full   "
-				       "      nightly             "
-				       "4-5        1        0        2    3.0 MiB  \n"));
-	assert_non_null(strstr(output, "\n     6  "));
-	assert_null(strstr(output, "\n     5  "));
+	assert_non_null(
+		strstr(verb_output, "\n    25  2026-03-01 12:00:24  done       full   "
+				    "      nightly             "
+				    "4-5        1        0        2    3.0 MiB  \n"));
+	assert_non_null(strstr(verb_output, "\n     6  "));
+	assert_null(strstr(verb_output, "\n     5  "));
 	assert_int_equal(history("--limit", "3", "--json", NULL), EXIT_DONE);
-	AUTO_JSON cJSON *answer_json = cJSON_Parse(output);
+	AUTO_JSON cJSON *answer_json = cJSON_Parse(verb_output);
 	const cJSON *runs = cJSON_GetObjectItemCaseSensitive(answer_json, "runs");
 
 	assert_int_equal(cJSON_GetArraySize(runs), 3);
@@ -153,15 +104,15 @@ static void a_run_is_told_with_each_path_and_reason(void **state)
 	assert_int_equal(state_db_skipped_add(db, id, &skipped, 1), 0);
 	assert_int_equal(history("--run", run, NULL, NULL), EXIT_DONE);
 	assert_non_null(
-		strstr(output, "run              1, nightly, full, by schedule\n"));
-	assert_non_null(strstr(output, "packages         deb/*\n"));
-	assert_non_null(strstr(output, "skipped   npm/c: no source has it\n"));
-	assert_null(strstr(output, "npm/a"));
+		strstr(verb_output, "run              1, nightly, full, by schedule\n"));
+	assert_non_null(strstr(verb_output, "packages         deb/*\n"));
+	assert_non_null(strstr(verb_output, "skipped   npm/c: no source has it\n"));
+	assert_null(strstr(verb_output, "npm/a"));
 	assert_int_equal(history("--run", run, "--changes", NULL), EXIT_DONE);
-	assert_non_null(strstr(output, "added     npm/a\\x0ab\n"));
-	assert_non_null(strstr(output, "removed   npm/\\xff\xc3\xa5\n"));
+	assert_non_null(strstr(verb_output, "added     npm/a\\x0ab\n"));
+	assert_non_null(strstr(verb_output, "removed   npm/\\xff\xc3\xa5\n"));
 	assert_int_equal(history("--run", run, "--changes", "--json"), EXIT_DONE);
-	AUTO_JSON cJSON *told = cJSON_Parse(output);
+	AUTO_JSON cJSON *told = cJSON_Parse(verb_output);
 	const cJSON *list = cJSON_GetObjectItemCaseSensitive(told, "changes");
 	const cJSON *removed = cJSON_GetArrayItem(list, 1);
 
@@ -198,7 +149,8 @@ static void long_lists_come_page_by_page_and_whole(void **state)
 			(struct change_record){.path = "some/file", .what = CHANGE_STALE};
 	assert_int_equal(state_db_changes_add(db, id, changes, count), 0);
 	assert_int_equal(history("--run", "1", "--changes", NULL), EXIT_DONE);
-	for (const char *at = output; (at = strstr(at, "stale     some/file\n")); at++)
+	for (const char *at = verb_output; (at = strstr(at, "stale     some/file\n"));
+		at++)
 		lines++;
 	assert_int_equal(lines, count);
 }
@@ -207,7 +159,7 @@ static void what_is_not_there_is_said(void **state)
 {
 	(void)state;
 	assert_int_equal(history("--run", "5", NULL, NULL), EXIT_FAILED);
-	assert_string_equal(output, "");
+	assert_string_equal(verb_output, "");
 	assert_int_equal(history("--json", NULL, NULL, NULL), EXIT_DONE);
 	assert_int_equal(history("--changes", NULL, NULL, NULL), EXIT_USAGE);
 	assert_int_equal(history("--run", "x", NULL, NULL), EXIT_USAGE);
