@@ -135,6 +135,16 @@ void compose_adjust_nlink(struct compose *c, uint32_t handle, int64_t more)
 	c->nodes[handle].more_links += more;
 }
 
+void compose_revive(struct compose *c, uint32_t handle)
+{
+	c->nodes[handle].flags &= ~(unsigned int)COMPOSE_STALE;
+}
+
+uint32_t compose_last(const struct compose *c)
+{
+	return (uint32_t)c->node_count - 1;
+}
+
 /* What was nested on the dropped ones stays behind, unused, until the end. */
 void compose_drop(struct compose *c, uint32_t handle)
 {

@@ -49,6 +49,12 @@ int compose_nest(struct compose *c, uint32_t handle, const struct catalog_nested
  * if that counts them. */
 void compose_adjust_nlink(struct compose *c, uint32_t handle, int64_t more);
 
+/* An entry that was added as a stale one is none. */
+void compose_revive(struct compose *c, uint32_t handle);
+
+/* The handle that was given last. */
+uint32_t compose_last(const struct compose *c);
+
 /* Takes back `handle` and all that was added after it. */
 void compose_drop(struct compose *c, uint32_t handle);
 

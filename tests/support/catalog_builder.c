@@ -286,6 +286,10 @@ uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *
 	uint32_t handle = builder_dir(b, parent, name);
 	const struct catalog_header *h = (const void *)child->data;
 
+	const struct catalog_entry *top =
+		(const void *)(child->data + h->sections[CATALOG_ENTRIES].offset);
+
+	b->nodes[handle].entry.nlink = top->nlink;
 	b->nodes[handle].entry.flags = CATALOG_ENTRY_NESTED;
 	b->nodes[handle].entry.first = b->nested_count;
 	struct catalog_nested *nested = PUSH(b->nested, b->nested_count);
@@ -300,6 +304,11 @@ uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *
 		.tree_bytes = h->tree_bytes,
 		.entry = handle};
 	return handle;
+}
+
+void builder_subdirectories(struct catalog_builder *b, uint32_t dir, uint32_t count)
+{
+	b->nodes[dir].entry.nlink = 2 + count;
 }
 
 void builder_stale(struct catalog_builder *b, uint32_t entry)

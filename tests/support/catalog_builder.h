@@ -65,6 +65,10 @@ uint32_t builder_link(
 uint32_t builder_nested(struct catalog_builder *b, uint32_t parent, const char *name,
 	const struct built_catalog *child);
 
+/* Makes a directory's nlink that of so many subdirectories; a nested one is as its catalog's
+ * top. */
+void builder_subdirectories(struct catalog_builder *b, uint32_t dir, uint32_t count);
+
 /* Marks an entry as stale: it makes the catalog a composed one. */
 void builder_stale(struct catalog_builder *b, uint32_t entry);
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define WORKERS	   2
-#define SERVED_MAX 64
+#define SERVED_MAX 4096
 #define PATIENCE   (10 * NS_PER_SEC)
 
 struct job {

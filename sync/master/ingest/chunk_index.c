@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/ingest/chunk_index.h"
 
+#include "cache/base/arena.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "sync/master/catalog/catalog_graph.h"
-#include "sync/master/walk/arena.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/ingest/chunk_table.h"
 
+#include "cache/base/arena.h"
 #include "cache/base/memory.h"
 #include "cache/base/mutex.h"
-#include "sync/master/walk/arena.h"
 
 #include <errno.h>
 

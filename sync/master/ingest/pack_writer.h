@@ -10,8 +10,8 @@
  */
 #pragma once
 
+#include "cache/base/arena.h"
 #include "sync/master/ingest/content.h"
-#include "sync/master/walk/arena.h"
 
 #define PACK_TARGET_BYTES (64 * 1024 * 1024)
 

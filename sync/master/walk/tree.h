@@ -6,9 +6,9 @@
  */
 #pragma once
 
+#include "cache/base/arena.h"
 #include "cache/base/hash.h"
 #include "sync/master/ingest/content.h"
-#include "sync/master/walk/arena.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
 /* The extended attributes that travel, in the catalog's encoding. */
 #pragma once
 
+#include "cache/base/arena.h"
 #include "sync/master/ingest/content.h"
-#include "sync/master/walk/arena.h"
 
 /* Reads those of the open file `fd`, or, when `fd` is negative, of `path` itself, a symlink
  * not followed. *out is NULL when there are none to carry: user.* but user.depotfs.*, POSIX

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/walk/arena.h"
+#include "cache/base/arena.h"
 
 #include "cache/base/memory.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Memory that is handed out piece by piece and released all at once: what one publish knows
- * about a million files. One thread at a time.
+ * Memory that is handed out piece by piece and released all at once: what one publish or one
+ * plan knows about a million files. One thread at a time.
  *
  *	struct arena a = {0};
  *	p = arena_alloc(&a, size);
