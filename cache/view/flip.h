@@ -56,5 +56,5 @@ struct flip {
 /* Gives all that stays below the root a new place in rooms of the new tree, and lists what else
  * there is to do. 0, -EAGAIN when catalogs of the list must be opened first, or -ENOMEM. Changes
  * nothing that a reader sees. view.lock held. */
-int flip_compare(
-	struct flip *flip, const struct catalog_ref *root, uint64_t revision) WARN_UNUSED;
+int flip_compare(struct flip *flip, const struct catalog_ref *root, uint64_t revision)
+	REQUIRES(flip->view->lock) WARN_UNUSED;

@@ -114,25 +114,26 @@ struct catalog_ref place_ref(const struct view *view, const struct view_place *p
 /* A place in `holder` (NULL: the root's). NULL when memory is short. */
 struct view_place *place_new(
 	struct view_room *holder, uint32_t index, uint64_t since) WARN_UNUSED;
-void place_unref(struct view *view, struct view_place *place);
+void place_unref(struct view *view, struct view_place *place) REQUIRES(view->lock);
 
 /* A slot with its place, a number and no lookups. */
 int slot_new(struct view *view, struct view_room *holder, uint32_t index,
-	struct view_slot **out) WARN_UNUSED;
+	struct view_slot **out) REQUIRES(view->lock) WARN_UNUSED;
 
 /* A hidden one is not found by its number, and must be hidden to be freed. */
-void slot_hide(struct view *view, struct view_slot *slot, bool is_hidden);
-void slot_free(struct view *view, struct view_slot *slot);
+void slot_hide(struct view *view, struct view_slot *slot, bool is_hidden)
+	REQUIRES(view->lock);
+void slot_free(struct view *view, struct view_slot *slot) REQUIRES(view->lock);
 
 /* Notes that no name of the view leads here any more. */
-void slot_supersede(struct view *view, struct view_slot *slot);
+void slot_supersede(struct view *view, struct view_slot *slot) REQUIRES(view->lock);
 
 /* A room for the catalog, whose reference it takes over on success, with no reference yet. */
 struct view_room *room_new(struct view *view, struct view_slot *owner,
-	struct catalog *catalog, uint64_t since) WARN_UNUSED;
+	struct catalog *catalog, uint64_t since) REQUIRES(view->lock) WARN_UNUSED;
 void room_ref(struct view_room *room);
-void room_unref(struct view *view, struct view_room *room);
-void room_free(struct view *view, struct view_room *room);
+void room_unref(struct view *view, struct view_room *room) REQUIRES(view->lock);
+void room_free(struct view *view, struct view_room *room) REQUIRES(view->lock);
 
 /* The slot of entry `index`, made when first seen by one who came through slot `via`. 0, -ENOMEM or
  * -ERESTART; takes view.lock itself when it must. */

@@ -131,6 +131,12 @@ int view_flip(struct view *view, const struct catalog_ref *root, uint64_t revisi
  * longest of them. */
 void view_reap(struct view *view);
 
+/* What the kernel may have cached below superseded directories that it remembers. A name looked up
+ * while its directory was forgotten stays in its cache, and keeps the directory, until memory is
+ * short; once it forgets it the directory can go. Whoever is in there looks it up again. 0 or
+ * -ENOMEM; the caller frees it. */
+int view_list_superseded(struct view *view, struct view_changes **out) WARN_UNUSED;
+
 struct view_usage {
 	uint32_t slots; /* places that have a number */
 	uint32_t

@@ -89,6 +89,7 @@ static int remember_past(struct view_room *room, const struct view_room *old)
 /* Puts the catalog in the place of `old`, and both up for comparison. */
 static int replace_room(struct flip *flip, struct view_room *old, struct catalog *catalog,
 	struct view_room *holder, uint32_t index, bool is_changed, struct view_room **out)
+	REQUIRES(flip->view->lock)
 {
 	struct view_slot *owner = old->owner;
 	int r = mem_grow((void **)&flip->old_rooms, &flip->old_room_capacity,
@@ -160,7 +161,7 @@ static bool same_file(const struct catalog *a, const struct catalog_entry *ea,
 
 /* A package in both. Whether its directory stays. */
 static int compare_package(struct flip *flip, const struct flip_pair *pair, uint32_t i,
-	uint32_t j, bool is_changed, bool *out_stays)
+	uint32_t j, bool is_changed, bool *out_stays) REQUIRES(flip->view->lock)
 {
 	const struct catalog *a = pair->old_room->catalog;
 	const struct catalog *b = pair->new_room->catalog;
@@ -220,7 +221,7 @@ static int compare_file(struct flip *flip, const struct flip_pair *pair, uint32_
 
 /* The same name in both. */
 static int compare_entry(struct flip *flip, const struct flip_pair *pair, uint32_t i,
-	uint32_t j, bool *out_stays)
+	uint32_t j, bool *out_stays) REQUIRES(flip->view->lock)
 {
 	const struct catalog *a = pair->old_room->catalog;
 	const struct catalog *b = pair->new_room->catalog;
@@ -262,6 +263,7 @@ static int note_name(struct flip *flip, const struct flip_pair *pair,
 }
 
 static int compare_dir(struct flip *flip, const struct flip_pair *pair)
+	REQUIRES(flip->view->lock)
 {
 	const struct catalog *a = pair->old_room->catalog;
 	const struct catalog *b = pair->new_room->catalog;

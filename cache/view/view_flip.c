@@ -104,17 +104,16 @@ static int open_catalogs(struct flip *flip)
 static int build_and_publish(
 	struct flip *flip, const struct catalog_ref *root, uint64_t revision)
 {
-	struct view *view = flip->view;
 	int r;
 
 	do {
-		mutex_lock(&view->lock);
+		mutex_lock(&flip->view->lock);
 		r = flip_compare(flip, root, revision);
 		if (r < 0)
 			undo(flip);
 		else
 			publish(flip);
-		mutex_unlock(&view->lock);
+		mutex_unlock(&flip->view->lock);
 		if (r != -EAGAIN)
 			return r;
 		r = open_catalogs(flip);

@@ -7,6 +7,8 @@
 #include "cache/base/epoch.h"
 #include "cache/view/slot.h"
 
+#include <sys/stat.h>
+
 static bool is_unused(const struct view_slot *slot)
 {
 	return slot->pins == 0 && atomic_load(&slot->lookups) == 0;
@@ -90,4 +92,62 @@ void view_reap(struct view *view)
 		free_hidden(view, list);
 	}
 	mutex_unlock(&view->flip_lock);
+}
+
+/* The names in directory `dir` of the catalog, whose node is `id`. */
+static int add_names(
+	struct view_changes *changes, const struct catalog *c, uint32_t dir, uint64_t id)
+{
+	const struct catalog_entry *top = catalog_entry(c, dir);
+	int r = 0;
+
+	for (uint32_t i = top->first; r == 0 && i < top->first + top->count; i++) {
+		const struct catalog_entry *e = catalog_entry(c, i);
+
+		r = view_changes_add_name(
+			changes, id, catalog_name(c, e), e->name_length);
+	}
+	return r;
+}
+
+/* What is below a slot in numbers of its own; skeleton directories below have slots themselves. */
+static int add_below(struct view_changes *changes, const struct view_slot *slot)
+{
+	const struct view_place *place = atomic_load(&slot->place);
+	const struct view_room *room = atomic_load(&place->room);
+	const struct catalog *c = place->holder->catalog;
+	const struct catalog_entry *e = catalog_entry(c, place->index);
+	int r = 0;
+
+	if (!S_ISDIR(e->mode))
+		return 0;
+	if (!catalog_entry_is_nested(e))
+		return add_names(
+			changes, c, place->index, slot_node_id(slot, CATALOG_ROOT));
+	for (uint32_t i = 0; room && r == 0 && i < room->catalog->entry_count; i++)
+		if (S_ISDIR(catalog_entry(room->catalog, i)->mode) &&
+			!catalog_entry_is_nested(catalog_entry(room->catalog, i)) &&
+			(i == CATALOG_ROOT || !room->slots))
+			r = add_names(changes, room->catalog, i, slot_node_id(slot, i));
+	return r;
+}
+
+int view_list_superseded(struct view *view, struct view_changes **out)
+{
+	struct view_changes *changes;
+	int r = view_changes_new(&changes);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&view->lock);
+	for (const struct view_slot *slot = view->superseded; slot && r == 0;
+		slot = slot->next)
+		if (atomic_load(&slot->lookups))
+			r = add_below(changes, slot);
+	mutex_unlock(&view->lock);
+	if (r < 0)
+		view_changes_free(changes);
+	else
+		*out = changes;
+	return r;
 }

@@ -63,6 +63,18 @@ static int send_all(
 	return 0;
 }
 
+/* Lets go what is superseded, and has the kernel forget what keeps the rest only by chance. */
+static void tidy(struct notify *n, struct fuse_session *fuse)
+{
+	struct view_changes *changes;
+
+	view_reap(n->view);
+	if (view_list_superseded(n->view, &changes) < 0)
+		return; /* the next time */
+	(void)send_all(n, fuse, changes);
+	view_changes_free(changes);
+}
+
 static void run_job(struct notify *n) REQUIRES(n->lock)
 {
 	struct notify_job *job = n->first;
@@ -92,9 +104,11 @@ static void *run(void *arg)
 		if (n->first) {
 			run_job(n);
 		} else if (n->reap_ns && n->reap_ns <= clock_mono_ns()) {
+			struct fuse_session *fuse = n->fuse;
+
 			n->reap_ns = 0;
 			mutex_unlock(&n->lock);
-			view_reap(n->view);
+			tidy(n, fuse);
 			mutex_lock(&n->lock);
 		} else if (n->reap_ns) {
 			(void)condition_wait_until(&n->changed, &n->lock, n->reap_ns);

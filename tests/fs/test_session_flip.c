@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Flips under a real kernel: this process mounts a view of built catalogs, and reads it while it is
+ * given another tree. Root and /dev/fuse are needed; without them the tests are skipped.
+ */
+#include "tests/cache/support.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/log.h"
+#include "fs/session/session.h"
+#include "tests/support/fake_source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#define PATIENCE_NS (20 * NS_PER_SEC)
+#define NAMES	    3000
+#define READERS	    3
+
+static struct scratch scratch;
+static char mountpoint[96];
+static struct checkpoint *checkpoint;
+static struct object_store *objects;
+static struct catalog_store *catalogs;
+static struct content_store *contents;
+static struct fake_source *fake;
+static struct view *view;
+static struct session *session;
+static pthread_t runner;
+static bool is_running;
+static enum session_open_mode open_mode = SESSION_OPEN_PASSTHROUGH;
+
+/* What was built; the source serves it to the end of the test. */
+static struct built_catalog *built[64];
+static size_t built_count;
+static uint64_t revision;
+
+static struct built_catalog *finish(struct catalog_builder *b)
+{
+	struct built_catalog *done = builder_finish(b);
+	struct catalog *c;
+
+	assert_true(built_count < ARRAY_SIZE(built));
+	built[built_count++] = done;
+	fake_source_serve(fake, done);
+	assert_int_equal(catalog_store_put(catalogs, &done->ref, done->data, &c), 0);
+	catalog_close(c);
+	return done;
+}
+
+static struct built_catalog *package(const char *path, const char *text)
+{
+	struct catalog_builder *b = builder_new(path);
+	uint32_t lib = builder_dir(b, BUILDER_TOP, "lib");
+
+	builder_file(b, lib, "text", text, strlen(text), 64);
+	return finish(b);
+}
+
+/* calm and busy: packages; plain/: a directory of the root's own. */
+static struct built_catalog *tree(
+	const char *busy, const char *const *names, size_t count)
+{
+	struct catalog_builder *b = builder_new("");
+	uint32_t plain = builder_dir(b, BUILDER_TOP, "plain");
+
+	builder_nested(b, BUILDER_TOP, "calm", package("calm", "always the same"));
+	builder_nested(b, BUILDER_TOP, "busy", package("busy", busy));
+	for (size_t i = 0; i < count; i++) {
+		uint32_t e = builder_file(b, plain, names[i], "x", 1, 64);
+
+		builder_mtime(b, e, BUILDER_MTIME_SEC);
+	}
+	return finish(b);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	scratch_make(&scratch);
+	fake = fake_source_new();
+	assert_int_equal(mkdirat(scratch.fd, "mnt", 0755), 0);
+	(void)snprintf(mountpoint, sizeof(mountpoint), "%s/mnt", scratch.path);
+	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
+	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
+	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
+	struct content_config config = {.cache_dirfd = scratch.fd,
+		.checkpoint = checkpoint,
+		.objects = objects,
+		.source = fake_source_of(fake),
+		.fetch_deadline_ns = NS_PER_SEC};
+
+	revision = 0;
+	return content_store_new(&config, &contents);
+}
+
+static void *serve(void *arg)
+{
+	(void)arg;
+	if (session_run(session) < 0)
+		log_error("the session ended badly");
+	return NULL;
+}
+
+static void open_session(const struct built_catalog *root)
+{
+	struct view_config view_config = {.catalogs = catalogs,
+		.source = fake_source_of(fake),
+		.root = root->ref,
+		.revision = ++revision,
+		.fetch_deadline_ns = NS_PER_SEC};
+
+	assert_int_equal(view_new(&view_config, &view), 0);
+	assert_int_equal(view_load(view), 0);
+	struct session_config config = {.mountpoint = mountpoint,
+		.fsname = "flip",
+		.channel = "test",
+		.open_mode = open_mode,
+		.timeout_ns = 5 * NS_PER_SEC,
+		.view = view,
+		.contents = contents,
+		.objects = objects,
+		.source = fake_source_of(fake)};
+
+	assert_int_equal(session_new(&config, &session), 0);
+}
+
+static void start(void)
+{
+	assert_int_equal(session_mount(session), 0);
+	assert_int_equal(pthread_create(&runner, NULL, serve, NULL), 0);
+	is_running = true;
+}
+
+static void mount_tree(const struct built_catalog *root)
+{
+	open_session(root);
+	start();
+}
+
+static void stop(void)
+{
+	if (is_running) {
+		(void)umount2(mountpoint, MNT_DETACH);
+		pthread_join(runner, NULL);
+	}
+	if (session) {
+		session_end(session);
+		assert_true(fake_source_wait_idle(fake));
+		if (is_running)
+			session_unmount(session);
+		session_free(session);
+	}
+	is_running = false;
+	session = NULL;
+}
+
+static int drop(void **state)
+{
+	(void)state;
+	assert_int_equal(chdir("/"), 0);
+	stop();
+	content_store_free(contents);
+	view_free(view);
+	view = NULL;
+	catalog_store_free(catalogs);
+	object_store_free(objects);
+	checkpoint_free(checkpoint);
+	fake_source_free(fake);
+	while (built_count)
+		built_free(built[--built_count]);
+	scratch_remove(&scratch);
+	return 0;
+}
+
+static void flip(const struct built_catalog *root)
+{
+	assert_int_equal(session_flip(session, &root->ref, ++revision), 0);
+}
+
+static const char *at(const char *path)
+{
+	static char full[256];
+
+	(void)snprintf(full, sizeof(full), "%s/%s", mountpoint, path);
+	return full;
+}
+
+/* The whole file, 0 or -errno. */
+static int read_at(int dirfd, const char *path, char *out, size_t size)
+{
+	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	ssize_t n = pread(fd, out, size - 1, 0);
+	int r = n < 0 ? -errno : 0;
+
+	close(fd);
+	out[n < 0 ? 0 : n] = '\0';
+	return r;
+}
+
+static void expect(const char *path, const char *text)
+{
+	char found[64];
+
+	assert_int_equal(read_at(AT_FDCWD, at(path), found, sizeof(found)), 0);
+	assert_string_equal(found, text);
+}
+
+static unsigned int count_names(const char *path)
+{
+	DIR *dir = opendir(at(path));
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static struct session_stats stats(void)
+{
+	struct session_stats s;
+
+	session_get_stats(session, &s);
+	return s;
+}
+
+static void what_changed_is_shown_and_what_did_not_costs_no_request(void **state)
+{
+	struct stat before;
+	struct stat after;
+
+	(void)state;
+	mount_tree(tree("first", NULL, 0));
+	expect("busy/lib/text", "first");
+	expect("calm/lib/text", "always the same");
+	assert_int_equal(count_names("calm/lib"), 3);
+	assert_int_equal(stat(at("calm/lib/text"), &before), 0);
+	flip(tree("second", NULL, 0));
+	/* the name, and the listing that it is in; whose times are asked for again, once */
+	assert_int_equal(stats().notifications, 2);
+	assert_int_equal(stat(at(""), &after), 0);
+	struct session_stats s = stats();
+
+	expect("calm/lib/text", "always the same");
+	assert_int_equal(count_names("calm/lib"), 3);
+	assert_int_equal(stat(at("calm/lib/text"), &after), 0);
+	assert_true(before.st_ino == after.st_ino);
+	struct session_stats t = stats();
+
+	assert_int_equal(t.lookups, s.lookups);
+	assert_int_equal(t.getattrs, s.getattrs);
+	assert_int_equal(t.reads, s.reads);
+	assert_int_equal(t.listings, s.listings);
+	expect("busy/lib/text", "second");
+	assert_true(stats().lookups > t.lookups);
+}
+
+static void whoever_is_inside_keeps_what_he_has(void **state)
+{
+	char text[64];
+
+	(void)state;
+	mount_tree(tree("first", NULL, 0));
+	int fd = open(at("busy/lib/text"), O_RDONLY | O_CLOEXEC);
+	int unread = open(at("busy/lib/text"), O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0 && unread >= 0);
+	const char *map = mmap(NULL, 5, PROT_READ, MAP_SHARED, fd, 0);
+
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(chdir(at("busy")), 0);
+	for (int i = 0; i < 20; i++)
+		flip(tree(i % 2 ? "second" : "third", NULL, 0));
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 5);
+	assert_memory_equal(text, "first", 5);
+	assert_int_equal(pread(unread, text, sizeof(text), 0), 5);
+	assert_memory_equal(map, "first", 5);
+	/* never looked up there before */
+	DIR *dir = opendir("lib");
+
+	assert_non_null(dir);
+	closedir(dir);
+	assert_int_equal(read_at(AT_FDCWD, "lib/text", text, sizeof(text)), 0);
+	assert_string_equal(text, "first");
+	expect("busy/lib/text", "second");
+	munmap((void *)(uintptr_t)map, 5);
+	close(fd);
+	close(unread);
+}
+
+static void names_that_were_missing_appear_and_others_vanish(void **state)
+{
+	static const char *const old[] = {"goes", "stays"};
+	static const char *const new[] = {"comes", "stays"};
+	struct stat st;
+
+	(void)state;
+	mount_tree(tree("first", old, 2));
+	assert_int_equal(count_names("plain"), 4);
+	assert_int_equal(stat(at("plain/comes"), &st), -1);
+	assert_int_equal(stat(at("plain/goes"), &st), 0);
+	assert_int_equal(stat(at("plain/stays"), &st), 0);
+	uint64_t lookups = stats().lookups;
+
+	assert_int_equal(stat(at("plain/comes"), &st), -1);
+	assert_int_equal(stats().lookups, lookups);
+	flip(tree("first", new, 2));
+	assert_int_equal(stat(at("plain/comes"), &st), 0);
+	assert_int_equal(stat(at("plain/goes"), &st), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(stat(at("plain/stays"), &st), 0);
+	DIR *dir = opendir(at("plain"));
+	bool seen = false;
+
+	assert_non_null(dir);
+	for (const struct dirent *d; (d = readdir(dir));) {
+		assert_string_not_equal(d->d_name, "goes");
+		seen = seen || strcmp(d->d_name, "comes") == 0;
+	}
+	closedir(dir);
+	assert_true(seen);
+}
+
+/* Names n0000 .. n2999; without the one at `hole`. */
+static struct built_catalog *numbered(unsigned int hole)
+{
+	static char texts[NAMES][8];
+	static const char *names[NAMES];
+	size_t count = 0;
+
+	for (unsigned int i = 0; i < NAMES; i++) {
+		if (i == hole)
+			continue;
+		(void)snprintf(texts[i], sizeof(texts[i]), "n%04u", i % 10000);
+		names[count++] = texts[i];
+	}
+	return tree("first", names, count);
+}
+
+static void a_listing_that_a_flip_overtakes_misses_and_repeats_nothing(void **state)
+{
+	static unsigned char seen[NAMES];
+
+	(void)state;
+	memset(seen, 0, sizeof(seen));
+	mount_tree(numbered(1));
+	const struct built_catalog *next = numbered(0);
+	DIR *dir = opendir(at("plain"));
+	unsigned int count = 0;
+
+	assert_non_null(dir);
+	for (const struct dirent *d; (d = readdir(dir));) {
+		if (d->d_name[0] == 'n')
+			seen[strtoul(d->d_name + 1, NULL, 10)]++;
+		/* n0000 goes, n0001 comes: every index is the same, and every name one off */
+		if (++count == 100)
+			flip(next);
+	}
+	closedir(dir);
+	for (unsigned int i = 2; i < NAMES; i++)
+		assert_int_equal(seen[i], 1);
+}
+
+static void without_open_requests_it_is_the_same(void **state)
+{
+	char text[64];
+
+	(void)state;
+	open_mode = SESSION_OPEN_NONE;
+	mount_tree(tree("first", NULL, 0));
+	open_mode = SESSION_OPEN_PASSTHROUGH;
+	expect("calm/lib/text", "always the same");
+	int fd = open(at("busy/lib/text"), O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	flip(tree("second", NULL, 0));
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 5);
+	assert_memory_equal(text, "first", 5);
+	expect("busy/lib/text", "second");
+	close(fd);
+}
+
+static void before_anybody_asks_a_flip_tells_nobody(void **state)
+{
+	(void)state;
+	open_session(tree("first", NULL, 0));
+	flip(tree("second", NULL, 0));
+	start();
+	expect("busy/lib/text", "second");
+}
+
+static atomic_bool must_end;
+static atomic_uint wrong;
+static atomic_uint rounds;
+
+static void *read_along(void *arg)
+{
+	char text[64];
+
+	(void)arg;
+	while (!atomic_load(&must_end)) {
+		char path[160];
+
+		(void)snprintf(path, sizeof(path), "%s/busy/lib/text", mountpoint);
+		int r = read_at(AT_FDCWD, path, text, sizeof(text));
+
+		if (r < 0 || (strcmp(text, "first") != 0 && strcmp(text, "second!") != 0))
+			atomic_fetch_add(&wrong, 1);
+		(void)snprintf(path, sizeof(path), "%s/calm/lib/text", mountpoint);
+		r = read_at(AT_FDCWD, path, text, sizeof(text));
+		if (r < 0 || strcmp(text, "always the same") != 0)
+			atomic_fetch_add(&wrong, 1);
+		atomic_fetch_add(&rounds, 1);
+	}
+	return NULL;
+}
+
+static void pause_ms(long ms)
+{
+	struct timespec t = {.tv_nsec = ms * 1000000};
+
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
+static void readers_see_one_tree_or_the_other_and_what_is_old_goes(void **state)
+{
+	const struct built_catalog *roots[2];
+	pthread_t readers[READERS];
+	struct view_usage usage;
+
+	(void)state;
+	roots[0] = tree("first", NULL, 0);
+	roots[1] = tree("second!", NULL, 0);
+	mount_tree(roots[0]);
+	atomic_store(&must_end, false);
+	for (size_t i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&readers[i], NULL, read_along, NULL), 0);
+	for (unsigned int i = 0; i < 200; i++)
+		if (session_flip(session, &roots[(i + 1) % 2]->ref, ++revision) < 0)
+			atomic_fetch_add(&wrong, 1);
+	atomic_store(&must_end, true);
+	for (size_t i = 0; i < READERS; i++)
+		pthread_join(readers[i], NULL);
+	assert_int_equal(atomic_load(&wrong), 0);
+	assert_true(atomic_load(&rounds) > 0);
+	expect("busy/lib/text", "first");
+	/* the kernel forgets what it was told to, and then it is gone */
+	int64_t deadline_ns = clock_mono_ns() + PATIENCE_NS;
+
+	do {
+		pause_ms(20);
+		view_usage(view, &usage);
+	} while (usage.superseded && clock_mono_ns() < deadline_ns);
+	assert_int_equal(usage.superseded, 0);
+	assert_true(usage.slots < 10);
+	assert_true(usage.catalogs <= 3);
+}
+
+static void *flip_along(void *arg)
+{
+	const struct built_catalog *const *roots = arg;
+
+	for (unsigned int i = 0; !atomic_load(&must_end); i++) {
+		int r = session_flip(session, &roots[i % 2]->ref, i);
+
+		if (r < 0 && r != -ECANCELED)
+			atomic_fetch_add(&wrong, 1);
+		if (r == -ECANCELED)
+			break;
+	}
+	return NULL;
+}
+
+static void a_session_ends_in_the_middle_of_flips(void **state)
+{
+	const struct built_catalog *roots[2];
+	pthread_t flipper;
+	pthread_t reader;
+
+	(void)state;
+	roots[0] = tree("second!", NULL, 0);
+	roots[1] = tree("first", NULL, 0);
+	for (int i = 0; i < 5; i++) {
+		mount_tree(roots[1]);
+		atomic_store(&must_end, false);
+		atomic_store(&rounds, 0);
+		assert_int_equal(pthread_create(&flipper, NULL, flip_along, roots), 0);
+		assert_int_equal(pthread_create(&reader, NULL, read_along, NULL), 0);
+		while (atomic_load(&rounds) < 20)
+			pause_ms(1);
+		/* the mountpoint goes under the reader: he may well be disappointed */
+		unsigned int before = atomic_load(&wrong);
+
+		assert_int_equal(umount2(mountpoint, MNT_DETACH), 0);
+		atomic_store(&must_end, true);
+		pthread_join(reader, NULL);
+		pthread_join(runner, NULL);
+		session_end(session);
+		pthread_join(flipper, NULL);
+		session_unmount(session);
+		session_free(session);
+		session = NULL;
+		is_running = false;
+		view_free(view);
+		view = NULL;
+		assert_int_equal(before, 0);
+		atomic_store(&wrong, 0);
+	}
+}
+
+static bool can_mount(void)
+{
+	return geteuid() == 0 && access("/dev/fuse", R_OK | W_OK) == 0;
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+	const struct CMUnitTest tests[] = {
+		T(what_changed_is_shown_and_what_did_not_costs_no_request),
+		T(whoever_is_inside_keeps_what_he_has),
+		T(names_that_were_missing_appear_and_others_vanish),
+		T(a_listing_that_a_flip_overtakes_misses_and_repeats_nothing),
+		T(without_open_requests_it_is_the_same),
+		T(before_anybody_asks_a_flip_tells_nobody),
+		T(readers_see_one_tree_or_the_other_and_what_is_old_goes),
+		T(a_session_ends_in_the_middle_of_flips),
+	};
+
+	if (!can_mount()) {
+		printf("SKIP: root and /dev/fuse are needed to mount\n");
+		return 77;
+	}
+	log_detach_stderr();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
