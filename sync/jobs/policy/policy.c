@@ -253,14 +253,12 @@ static enum key find_key(const struct parser *p, const char *name)
 	return key;
 }
 
-static int set_key(struct parser *p, enum key key, const char *value, bool is_again,
-	char reason[TEXT_REASON_SIZE])
+static int set_in_schedule(struct parser *p, struct policy_schedule *s, enum key key,
+	const char *value, bool is_again, char reason[TEXT_REASON_SIZE])
 {
-	struct policy_schedule *s = p->schedule;
-
 	switch (key) {
 	case KEY_LABEL:
-		return add_labels(s ? &s->labels : &p->windows->labels, value, reason);
+		return add_labels(&s->labels, value, reason);
 	case KEY_WHEN:
 		return set_when(s, value, reason);
 	case KEY_TZ:
@@ -275,8 +273,21 @@ static int set_key(struct parser *p, enum key key, const char *value, bool is_ag
 		return set_prefetch(s, value, is_again, reason);
 	case KEY_RATE:
 		return rate_parse(value, &s->rate, reason);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int set_in_windows(struct parser *p, struct policy_windows *w, enum key key,
+	const char *value, char reason[TEXT_REASON_SIZE])
+{
+	switch (key) {
+	case KEY_LABEL:
+		return add_labels(&w->labels, value, reason);
+	case KEY_TZ:
+		return set_zone(p, value, reason);
 	case KEY_ALLOW:
-		return window_parse(value, &p->windows->windows, reason);
+		return window_parse(value, &w->windows, reason);
 	default:
 		return -EINVAL;
 	}
@@ -304,7 +315,9 @@ static int take_line(
 			"with the one above)",
 			name);
 	p->said |= 1U << key;
-	return set_key(p, key, value, is_again, reason);
+	if (p->schedule)
+		return set_in_schedule(p, p->schedule, key, value, is_again, reason);
+	return set_in_windows(p, p->windows, key, value, reason);
 }
 
 static bool has_schedule(const struct policy *policy, const char *name)

@@ -30,6 +30,7 @@ static const char help[] =
 struct arguments {
 	struct publish_options options;
 	const char *file;
+	bool is_set;
 	bool is_clear;
 	bool is_show;
 };
@@ -48,6 +49,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		switch (c) {
 		case 's':
 			a->file = optarg;
+			a->is_set = true;
 			break;
 		case 'x':
 			a->is_clear = true;
@@ -70,9 +72,14 @@ static int parse(int argc, char **argv, struct arguments *a)
 			return cli_usage_error(argv[0], "unknown option");
 		}
 	}
+	return 0;
+}
+
+static int check_arguments(int argc, char **argv, struct arguments *a)
+{
 	if (argc - optind != 1)
 		return cli_usage_error(argv[0], "name one DEPOT");
-	if ((a->file != NULL) + a->is_clear + a->is_show != 1)
+	if (a->is_set + a->is_clear + a->is_show != 1)
 		return cli_usage_error(
 			argv[0], "say one of --set FILE, --clear and --show");
 	if (!record_name_is_valid(a->options.channel) ||
@@ -110,7 +117,7 @@ static int set(const struct arguments *a)
 	struct buffer text AUTO_BUFFER = BUFFER_INIT(POLICY_MAX_BYTES);
 	AUTO_POLICY struct policy policy = {0};
 	bool is_changed = false;
-	int r = a->file ? load(a->file, &text, &policy) : 0;
+	int r = a->is_set ? load(a->file, &text, &policy) : 0;
 
 	if (r == 0)
 		r = publish_policy(&a->options, text.data, text.len, &is_changed);
@@ -118,8 +125,8 @@ static int set(const struct arguments *a)
 		return r;
 	if (!is_changed)
 		printf("channel %s %s\n", a->options.channel,
-			a->file ? "has this policy already" : "has no policy");
-	else if (a->file)
+			a->is_set ? "has this policy already" : "has no policy");
+	else if (a->is_set)
 		printf("channel %s has a new policy: %zu schedules, %zu windows\n",
 			a->options.channel, policy.schedule_count, policy.windows_count);
 	else
@@ -174,6 +181,9 @@ int cmd_policy(int argc, char **argv)
 
 	if (r)
 		return r < 0 ? EXIT_DONE : r;
+	r = check_arguments(argc, argv, &a);
+	if (r)
+		return r;
 	r = a.is_show ? show(&a) : set(&a);
 	return r < 0 || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -262,7 +262,6 @@ int publish_point_channel(struct publish *p)
 	p->report->tree_bytes = p->latest.tree_bytes;
 	if (h->revision != p->latest.number ||
 		!is_same_catalog(&h->root, &p->latest.root) ||
-		h->policy.bytes != p->policy.bytes ||
 		!digest_equal(&h->policy.digest, &p->policy.digest))
 		p->report->outcome = PUBLISH_HEAD;
 	else if (h->expires_ns && now_ns - h->published_ns > h->expires_ns - now_ns)

@@ -97,8 +97,10 @@ static void read_list(const char *name, struct list *out)
 			out->items[out->count] = (struct dates){0};
 			(void)snprintf(out->items[out->count++].when,
 				sizeof(out->items->when), "%s", value + 1);
-		} else {
+		} else if (out->items) {
 			add_times(&out->items[out->count - 1], line);
+		} else {
+			fail_msg("%s: no schedule stands before %s", name, line);
 		}
 	}
 	assert_true(out->from_ns > 0 && out->until_ns > out->from_ns && out->count > 0);
@@ -189,10 +191,10 @@ static void every_schedule_of_the_manual_is_listed(void **state)
 		if (strncmp(line, "| `", 3) != 0 || strstr(line, "`when`"))
 			continue;
 		line += 3;
-		end = strchr(line, '`');
-		assert_non_null(end);
+		end = line + strcspn(line, "`");
+		assert_int_equal(*end, '`');
 		*end = '\0';
-		for (size_t i = 0; i < list.count; i++)
+		for (size_t i = 0; list.items && i < list.count; i++)
 			is_listed |= strcmp(list.items[i].when, line) == 0;
 		if (!is_listed)
 			fail_msg("'%s' is in the manual, but has no dates", line);

@@ -170,8 +170,9 @@ static void a_line_is_never_cut_in_silence(void **state)
 	assert_non_null(strstr(reason, "line 2: it is longer than 190 bytes"));
 	assert_int_equal(strlen(policy.schedules[0].packages.items[0]), 190 - 12);
 	/* a NUL ends nothing */
-	memcpy(text, "[schedule a]\nwhen = daily\0 at\n", 30);
-	assert_int_equal(policy_parse(text, 30, &policy, reason), -EINVAL);
+	static const char cut[] = "[schedule a]\nwhen = daily\0 at\n";
+
+	assert_int_equal(policy_parse(cut, sizeof(cut) - 1, &policy, reason), -EINVAL);
 	assert_non_null(strstr(reason, "line 2: the byte 0x00"));
 }
 

@@ -138,6 +138,11 @@ static void a_night_is_shorter_or_longer_when_clocks_change(void **state)
 		"open unlimited until 2027-11-07T04:00:00Z");
 	expect("sun", "America/Havana", "2027-11-07T04:30:00Z",
 		"open unlimited until 2027-11-08T05:00:00Z");
+	/* a minute after midnight it is Saturday again, but Sunday's window has begun */
+	expect("sun", "America/St_Johns", "2010-11-07T02:45:00Z",
+		"open unlimited until 2010-11-08T03:30:00Z");
+	expect("sat", "America/St_Johns", "2010-11-07T02:45:00Z",
+		"closed until 2010-11-13T03:30:00Z");
 	/* the day that Apia left out */
 	expect("fri", "Pacific/Apia", "2011-12-30T09:00:00Z",
 		"closed until 2012-01-05T10:00:00Z");
