@@ -49,14 +49,12 @@ static int make(void **state)
 	sides = (struct report_sides){
 		.view_revision = 4, .head_revision = 5, .published_ns = PUBLISHED};
 	verbs = report_verbs(&config);
-	verb_daemon_start(&scratch, &verbs);
 	return 0;
 }
 
 static int drop(void **state)
 {
 	(void)state;
-	verb_daemon_stop();
 	state_db_close(db);
 	content_store_free(contents);
 	catalog_store_free(catalogs);
@@ -117,11 +115,16 @@ static const struct report_package *find(const struct report *report, const char
 	return NULL;
 }
 
+/* A daemon for each, so that what the test changes in between is seen by its threads. */
 static int run(const char *a, const char *b)
 {
 	const char *const more[] = {a, b, NULL};
 
-	return verb_run(cmd_report, "report", more);
+	verb_daemon_start(&scratch, &verbs);
+	int status = verb_run(cmd_report, "report", more);
+
+	verb_daemon_stop();
+	return status;
 }
 
 static void what_both_sides_name_is_current(void **state)
