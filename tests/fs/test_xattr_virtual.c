@@ -316,6 +316,34 @@ static void without_memory_a_sum_fails_and_leaks_nothing(void **state)
 	}
 }
 
+static void what_the_master_has_no_more_is_stale(void **state)
+{
+	struct catalog_builder *b = builder_new("");
+	struct view_changes *changes;
+
+	(void)state;
+	builder_stale(b, builder_file(b, BUILDER_TOP, "old", "o", 1, 64));
+	uint32_t pack = builder_nested(b, BUILDER_TOP, "pack", nested);
+
+	builder_stale(b, pack);
+	builder_revision(b, pack, 17);
+	builder_file(b, BUILDER_TOP, "new", "n", 1, 64);
+	struct built_catalog *composed = builder_finish(b);
+
+	assert_int_equal(
+		catalog_store_put_composed(catalogs, &composed->ref, composed->data), 0);
+	assert_int_equal(view_flip(view, &composed->ref, 43, &changes), 0);
+	view_changes_free(changes);
+	built_free(composed);
+	expect("old", "state", "stale");
+	expect("old", "revision", "43");
+	expect("new", "state", "remote");
+	expect("pack", "state", "stale");
+	expect("pack", "revision", "17");
+	expect("pack/inside", "state", "stale");
+	expect("pack/inside", "revision", "17");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -329,6 +357,7 @@ int main(void)
 		T(the_roots_own_attributes_are_only_there),
 		T(an_unknown_attribute_is_not_there),
 		T(without_memory_a_sum_fails_and_leaks_nothing),
+		T(what_the_master_has_no_more_is_stale),
 	};
 
 	log_detach_stderr();
