@@ -4,7 +4,8 @@
  * one mechanism serves the sequential read of one large file and the storm of ten thousand
  * small ones: who moves forward through a catalog's frames is a stream, and a stream's window
  * of frames is asked for before it is reached. Progress widens the window, a seek begins a
- * new stream (as Linux' own read-ahead does for pages).
+ * new stream (as Linux' own read-ahead does for pages). Who has gone from file to file a few times
+ * gets the whole window: all of a storm's small files are in a few requests.
  */
 #pragma once
 
@@ -23,6 +24,8 @@ struct ahead_stream {
 	uint32_t end;		       /* frames below are asked for */
 	uint32_t marker;	       /* touching this one or beyond asks for more */
 	uint32_t window;	       /* frames to keep ahead */
+	uint32_t content;	       /* that was touched last */
+	uint32_t contents;	       /* changes from one to another */
 	uint64_t last_use;
 };
 
@@ -41,9 +44,9 @@ struct ahead_range {
 void ahead_init(struct ahead_table *table);
 void ahead_release(struct ahead_table *table);
 
-/* A reader wants this frame; a miss also begins a stream where there is none. Returns the frames
+/* A reader wants this frame for this content (an index); a miss also begins a stream where there is none. Returns the frames
  * to ask for at once (count 0: none), never beyond the catalog. They begin where the stream's window
  * ended: behind `frame`, or with `frame` itself when the reader has just reached that end. Who asks
  * leaves out what is here or on its way. Any thread. */
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
-	uint32_t frame, bool is_miss);
+	uint32_t frame, uint32_t content, bool is_miss);

@@ -63,6 +63,7 @@ int content_store_new(const struct content_config *config, struct content_store 
 	flight_table_init(&store->flights);
 	ahead_init(&store->ahead);
 	reuse_init(&store->reuse);
+	recent_init(&store->recent);
 	*out = TAKE_PTR(store);
 	return 0;
 }
@@ -133,6 +134,7 @@ void content_store_free(struct content_store *store)
 	flight_table_release(&store->flights);
 	ahead_release(&store->ahead);
 	reuse_release(&store->reuse);
+	recent_release(&store->recent);
 	mutex_release(&store->lock);
 	free(store);
 }
@@ -154,40 +156,39 @@ static struct content_file *file_new(struct content_store *store,
 	return file;
 }
 
-/* Finds what is on disk of a content. Under the record's lock, so that there is one opener of
- * its partial file. */
-static int attach(struct content_file *file)
+/* Under the record's lock, so that there is one opener of its partial file. */
+int content_file_attach(struct content_file *file)
 {
 	struct content_store *store = file->store;
 	int r = 0;
 
-	mutex_lock(&file->lock);
-	if (atomic_load(&file->object_fd) < 0 && !file->partial) {
-		int fd = object_store_get(store->config.objects, &file->content->digest,
-			file->content->size);
+	if (atomic_load(&file->is_attached))
+		return 0;
+	int fd = object_store_get(
+		store->config.objects, &file->content->digest, file->content->size);
 
-		if (fd >= 0)
-			atomic_store(&file->object_fd, fd);
-		else if (fd == -ENOENT)
-			r = partial_open(store->partial_dirfd, store->config.checkpoint,
-				file->catalog, file->content, PARTIAL_RESUME,
-				&file->partial);
-		else
-			r = fd;
-	}
-	mutex_unlock(&file->lock);
-	return r == -ENOENT ? 0 : r;
+	if (fd >= 0)
+		atomic_store(&file->object_fd, fd);
+	else if (fd == -ENOENT && !content_is_single(file->catalog, file->content))
+		r = partial_open(store->partial_dirfd, store->config.checkpoint,
+			file->catalog, file->content, PARTIAL_RESUME, &file->partial);
+	else
+		r = fd;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	atomic_store(&file->is_attached, true);
+	return 0;
 }
 
-/* Tells the read-ahead where a reader is, and asks for what it wants. */
-static void touch_frame(struct content_store *store, const struct catalog *c,
-	const struct catalog_content *content, uint32_t piece, bool is_miss)
+/* Tells the read-ahead where a reader is. Returns what it wants asked for. */
+static struct ahead_range touch_frame(struct content_store *store,
+	const struct catalog *c, const struct catalog_content *content, uint32_t piece,
+	bool is_miss)
 {
 	uint32_t frame = c->chunks[c->pieces[content->first_piece + piece].chunk].frame;
-	struct ahead_range range = ahead_touch(&store->ahead, c, frame, is_miss);
 
-	if (range.count)
-		flight_request_ahead(store, c, range.first, range.count);
+	return ahead_touch(
+		&store->ahead, c, frame, (uint32_t)(content - c->contents), is_miss);
 }
 
 int content_open_record(struct content_store *store, const struct catalog *catalog,
@@ -216,12 +217,6 @@ int content_open_record(struct content_store *store, const struct catalog *catal
 		else
 			file = fresh;
 	}
-	int r = attach(file);
-
-	if (r < 0) {
-		content_close(file);
-		return r;
-	}
 	*out = file;
 	return 0;
 }
@@ -233,8 +228,11 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 
 	if (r < 0)
 		return r;
-	if (content->piece_count && store->config.source)
-		touch_frame(store, catalog, content, 0, false);
+	if (content->piece_count && store->config.source) {
+		struct ahead_range range = touch_frame(store, catalog, content, 0, false);
+
+		flight_request_ahead(store, catalog, range.first, range.count);
+	}
 	if (content->piece_count > 1)
 		reuse_offer(&store->reuse, catalog);
 	return 0;
@@ -326,6 +324,13 @@ static ssize_t assemble(struct content_file *file, uint64_t offset, size_t len,
 	return (ssize_t)len;
 }
 
+static ssize_t read_fd(int fd, uint64_t offset, size_t len, struct content_span *out)
+{
+	out->fd = fd;
+	out->offset = (off_t)offset;
+	return (ssize_t)len;
+}
+
 static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_t len,
 	struct content_span *out, struct waiter *w, uint32_t *missing,
 	uint32_t *missing_count, uint32_t *last) REQUIRES(file->lock)
@@ -345,23 +350,21 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 		out->offset = (off_t)offset;
 		return (ssize_t)len;
 	}
-	if (!file->store->config.source)
-		return -EHOSTUNREACH;
-	if (!w)
-		return -EAGAIN;
-	/* a neighbour's frame may have brought it since it was opened (who waits already is
-	 * woken by that frame, so it is left to finish) */
+	/* it may have landed since anybody looked (who waits already is woken by the frame
+	 * that brings it, so it is left to finish) */
 	if (!file->waiters && content_is_single(file->catalog, file->content)) {
 		int fd = object_store_get(file->store->config.objects,
 			&file->content->digest, file->content->size);
 
 		if (fd >= 0) {
 			atomic_store(&file->object_fd, fd);
-			out->fd = fd;
-			out->offset = (off_t)offset;
-			return (ssize_t)len;
+			return read_fd(fd, offset, len, out);
 		}
 	}
+	if (!file->store->config.source)
+		return -EHOSTUNREACH;
+	if (!w)
+		return -EAGAIN;
 	w->first = first - base;
 	w->end = missing[*missing_count - 1] + 1;
 	w->missing = *missing_count;
@@ -371,7 +374,7 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 }
 
 /* Takes what other contents hold of a range before anybody is asked for it. */
-static void copy_missing(struct content_file *file, uint64_t offset, size_t len)
+static int copy_missing(struct content_file *file, uint64_t offset, size_t len)
 {
 	uint32_t missing[PIECES_PER_READ];
 	uint32_t base = file->content->first_piece;
@@ -381,7 +384,8 @@ static void copy_missing(struct content_file *file, uint64_t offset, size_t len)
 
 	catalog_pieces_in(file->catalog, file->content, offset, len, &first, &end);
 	mutex_lock(&file->lock);
-	uint32_t count = atomic_load(&file->object_fd) >= 0
+	int r = content_file_attach(file);
+	uint32_t count = r < 0 || atomic_load(&file->object_fd) >= 0
 				 ? 0
 				 : list_missing(file, first - base, end - base, missing,
 					   &is_loose);
@@ -390,6 +394,48 @@ static void copy_missing(struct content_file *file, uint64_t offset, size_t len)
 	if (count)
 		(void)reuse_pieces(
 			file->store, file->catalog, file->content, missing, count);
+	return r;
+}
+
+/* A small file that has just come: from memory, whether it has landed yet or not. */
+static ssize_t read_recent(
+	struct content_file *file, uint64_t offset, size_t len, struct content_span *out)
+{
+	const struct catalog *c = file->catalog;
+
+	if (!content_is_single(c, file->content))
+		return -EAGAIN;
+	uint8_t *memory = recent_take(&file->store->recent, c,
+		&c->chunks[c->pieces[file->content->first_piece].chunk]);
+
+	if (!memory)
+		return -EAGAIN;
+	if (offset)
+		memmove(memory, memory + offset, len);
+	out->memory = memory;
+	return (ssize_t)len;
+}
+
+/* What is not complete, or has not been looked for. `missing` is to be asked for when it returns
+ * -EINPROGRESS; *last is the last piece that was wanted, UINT32_MAX if there was none. */
+static ssize_t read_or_wait(struct content_file *file, uint64_t offset, size_t len,
+	struct content_span *out, struct waiter *w, uint32_t *missing, uint32_t *count,
+	uint32_t *last)
+{
+	ssize_t n = file->content->piece_count > 1 ? copy_missing(file, offset, len) : 0;
+
+	if (n < 0)
+		return n;
+	mutex_lock(&file->lock);
+	n = content_file_attach(file);
+	int fd = atomic_load(&file->object_fd);
+
+	if (n == 0)
+		n = fd >= 0 ? read_fd(fd, offset, len, out)
+			    : read_incomplete(
+				      file, offset, len, out, w, missing, count, last);
+	mutex_unlock(&file->lock);
+	return n;
 }
 
 ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
@@ -398,7 +444,7 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 	uint32_t missing[PIECES_PER_READ];
 	uint32_t count = 0;
 	uint32_t last = UINT32_MAX;
-	ssize_t n;
+	struct ahead_range ahead = {0};
 
 	*out = (struct content_span){.fd = -1};
 	if (offset >= file->content->size)
@@ -407,30 +453,23 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 		len = (size_t)(file->content->size - offset);
 	int fd = atomic_load(&file->object_fd);
 
-	if (fd >= 0) {
-		out->fd = fd;
-		out->offset = (off_t)offset;
-		return (ssize_t)len;
-	}
-	if (file->content->piece_count > 1)
-		copy_missing(file, offset, len);
+	if (fd >= 0)
+		return read_fd(fd, offset, len, out);
+	ssize_t n = read_recent(file, offset, len, out);
+
+	if (n >= 0)
+		return n; /* its open has told the read-ahead where the reader is */
 	/* once the waiter is queued it may be woken, answered and the file closed at any time */
 	content_ref(file);
-	mutex_lock(&file->lock);
-	fd = atomic_load(&file->object_fd);
-	if (fd >= 0) {
-		out->fd = fd;
-		out->offset = (off_t)offset;
-		n = (ssize_t)len;
-	} else {
-		n = read_incomplete(file, offset, len, out, w, missing, &count, &last);
-	}
-	mutex_unlock(&file->lock);
-	if (n == -EINPROGRESS)
-		flight_request(file, missing, count);
+	n = read_or_wait(file, offset, len, out, w, missing, &count, &last);
 	if (last != UINT32_MAX && n != -EAGAIN && file->store->config.source)
-		touch_frame(file->store, file->catalog, file->content, last,
+		ahead = touch_frame(file->store, file->catalog, file->content, last,
 			n == -EINPROGRESS);
+	if (n == -EINPROGRESS)
+		flight_request(file, missing, count, ahead);
+	else
+		flight_request_ahead(
+			file->store, file->catalog, ahead.first, ahead.count);
 	content_close(file);
 	return n;
 }

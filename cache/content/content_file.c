@@ -84,22 +84,14 @@ bool content_has_piece(struct content_store *store, const struct catalog *c,
 	return has;
 }
 
-/* The whole content in one piece: straight to an object. */
+/* The whole content in one piece: straight to an object. Who reads it opens it. */
 static int land_object(struct content_file *file, const uint8_t *data)
 	REQUIRES(file->lock)
 {
-	struct object_store *objects = file->store->config.objects;
 	const struct catalog_content *content = file->content;
-	int r = object_store_put(objects, &content->digest, data, (size_t)content->size);
 
-	if (r < 0)
-		return r;
-	int fd = object_store_get(objects, &content->digest, content->size);
-
-	if (fd < 0)
-		return fd;
-	atomic_store(&file->object_fd, fd);
-	return 0;
+	return object_store_put(file->store->config.objects, &content->digest, data,
+		(size_t)content->size);
 }
 
 static int land_partial(struct content_file *file, uint32_t piece, uint64_t position,
@@ -199,7 +191,9 @@ int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *
 	int r = 0;
 
 	mutex_lock(&file->lock);
-	if (atomic_load(&file->object_fd) < 0 && !has_piece(file, piece)) {
+	if (!content_is_single(file->catalog, file->content))
+		r = content_file_attach(file);
+	if (r == 0 && atomic_load(&file->object_fd) < 0 && !has_piece(file, piece)) {
 		r = content_is_single(file->catalog, file->content)
 			    ? land_object(file, data)
 			    : land_partial(file, piece, p->position, data, len, origin);

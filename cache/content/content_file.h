@@ -13,6 +13,7 @@
 #include "cache/content/content.h"
 #include "cache/content/flight.h"
 #include "cache/content/partial.h"
+#include "cache/content/recent.h"
 #include "cache/content/reuse.h"
 
 #include <stdatomic.h>
@@ -35,6 +36,8 @@ struct content_file {
 	const struct catalog_content *content;
 	atomic_int object_fd; /* >= 0: complete */
 
+	atomic_bool is_attached; /* what is on disk has been looked for */
+
 	struct mutex lock;
 	struct partial *partial;   /* lock */
 	struct loose_piece *loose; /* lock */
@@ -47,6 +50,7 @@ struct content_store {
 	struct flight_table flights;
 	struct ahead_table ahead;
 	struct reuse_table reuse;
+	struct recent_table recent;
 	_Atomic int64_t warned_ns; /* when landing last failed loudly */
 
 	struct mutex lock;
@@ -59,9 +63,13 @@ struct content_file *content_find(
 
 void content_ref(struct content_file *file);
 
-/* As content_open(), for one who reads nothing: the read-ahead hears nothing of it. */
+/* As content_open(), for one who reads nothing: the read-ahead hears nothing of it, and nobody has
+ * looked at the disk yet. */
 int content_open_record(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
+
+/* Finds what is on disk of it, if nobody has. 0 or -errno. */
+int content_file_attach(struct content_file *file) WARN_UNUSED REQUIRES(file->lock);
 
 /* Whether the content is one chunk from its first to its last byte. */
 bool content_is_single(const struct catalog *c, const struct catalog_content *content);

@@ -16,6 +16,18 @@
 
 #define FRAMES_PER_BATCH 128
 
+/* So many frames of the read-ahead go with the demand that they follow: one connection, one round
+ * trip. */
+#define AHEAD_RIDES 16
+
+/*
+ * What is read ahead follows a small request of the same catalog instead of going beside it: the
+ * connection of that one is warm when it ends, where a second one would begin with a handshake and
+ * TCP's slow start. At 150 ms and 20 Mbit/s that costs half a second (docs/performance.md).
+ */
+#define LEAD_BYTES  (512 * 1024)
+#define LEAD_MAX_NS NS_PER_SEC
+
 struct interest {
 	struct content_file *file; /* a reference */
 	uint32_t piece;
@@ -38,6 +50,14 @@ struct batch {
 	struct content_store *store;
 	const struct catalog *catalog; /* of all its flights; a reference */
 	struct batch *next;
+	uint64_t stored_bytes;
+	int64_t sent_ns;
+
+	/* the table's lock, all three */
+	struct batch *next_lead; /* in its list, while others may follow */
+	struct batch *lead;	 /* this one is sent when that one is over */
+	struct batch *followers; /* through `next` */
+
 	size_t flight_count;
 	struct flight *flights[FRAMES_PER_BATCH];
 };
@@ -176,6 +196,14 @@ static void call_watches(struct flight_watch *list, const uint8_t *data, int err
 	}
 }
 
+static bool has_small_files(const struct catalog *c, uint32_t frame)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+
+	return f->chunk_count > 1 &&
+	       content_is_single(c, &c->contents[c->chunks[f->first_chunk].content]);
+}
+
 static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *data)
 {
 	struct batch *batch = (struct batch *)rq;
@@ -185,6 +213,8 @@ static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *
 
 	if (!is_frame_sound(f->catalog, f->frame, data))
 		return -EBADMSG;
+	if (batch->rq.class != FETCH_BACKGROUND && has_small_files(f->catalog, f->frame))
+		recent_put(&store->recent, f->catalog, f->frame, data);
 	/* first who waits; the flight stays in the table while the neighbours land, so that
 	 * a reader of one of them joins it instead of asking again */
 	mutex_lock(&store->flights.lock);
@@ -217,10 +247,31 @@ static void fail_crowd(struct crowd *crowd, int error)
 	call_watches(crowd->watches, NULL, error);
 }
 
+/* Ends what a batch is to others. Returns those that waited for it. */
+static struct batch *take_followers(struct flight_table *table, struct batch *batch)
+{
+	mutex_lock(&table->lock);
+	struct batch **at = &table->leads;
+
+	while (*at && *at != batch)
+		at = &(*at)->next_lead;
+	if (*at)
+		*at = batch->next_lead;
+	struct batch *followers = batch->followers;
+
+	for (struct batch *b = followers; b; b = b->next)
+		b->lead = NULL;
+	mutex_unlock(&table->lock);
+	return followers;
+}
+
+static void send_batches(struct content_store *store, struct batch *batches);
+
 static void batch_done(struct frame_request *rq, int error)
 {
 	struct batch *batch = (struct batch *)rq;
 
+	send_batches(batch->store, take_followers(&batch->store->flights, batch));
 	for (size_t i = 0; i < batch->flight_count; i++) {
 		struct crowd crowd;
 
@@ -301,6 +352,21 @@ static int start_flight(struct content_store *store, const struct catalog *c,
 	return 0;
 }
 
+/* A reader wants what waits for a request that does not end: it goes at once. */
+static void stop_following(struct batch *batch, struct batch **batches)
+{
+	struct batch **at = &batch->lead->followers;
+
+	if (clock_mono_ns() - batch->lead->sent_ns < LEAD_MAX_NS)
+		return;
+	while (*at != batch)
+		at = &(*at)->next;
+	*at = batch->next;
+	batch->lead = NULL;
+	batch->next = *batches;
+	*batches = batch;
+}
+
 /* Puts one piece on the list of its frame's flight, starting the flight if there is none. One
  * that nobody waited for until now is to hurry. */
 static int join_flight(struct content_store *store, struct content_file *file,
@@ -318,6 +384,8 @@ static int join_flight(struct content_store *store, struct content_file *file,
 	else if (f->batch->rq.class != FETCH_DEMAND &&
 		 !atomic_exchange(&f->batch->rq.is_awaited, true))
 		*out_hurry = true;
+	if (r == 0 && f->batch->lead)
+		stop_following(f->batch, batches);
 	if (r == 0)
 		r = mem_grow((void **)&f->interests, &f->interest_capacity,
 			f->interest_count, sizeof(*f->interests));
@@ -328,44 +396,54 @@ static int join_flight(struct content_store *store, struct content_file *file,
 	return 0;
 }
 
+static struct batch *find_lead(struct flight_table *table, const struct batch *batch)
+	REQUIRES(table->lock)
+{
+	struct batch *lead = table->leads;
+	int64_t now_ns = clock_mono_ns();
+
+	if (batch->rq.class != FETCH_READ_AHEAD || atomic_load(&batch->rq.is_awaited))
+		return NULL;
+	while (lead && (lead->catalog != batch->catalog ||
+			       now_ns - lead->sent_ns >= LEAD_MAX_NS))
+		lead = lead->next_lead;
+	return lead;
+}
+
+/* False: it waits for another one, which sends it. */
+static bool may_go(struct flight_table *table, struct batch *batch)
+{
+	for (size_t i = 0; i < batch->flight_count; i++)
+		batch->stored_bytes += batch->rq.frames[i].stored_bytes;
+	batch->sent_ns = clock_mono_ns();
+	mutex_lock(&table->lock);
+	struct batch *lead = find_lead(table, batch);
+
+	if (lead) {
+		batch->lead = lead;
+		batch->next = lead->followers;
+		lead->followers = batch;
+	} else if (batch->rq.class != FETCH_BACKGROUND &&
+		   batch->stored_bytes <= LEAD_BYTES) {
+		batch->next_lead = table->leads;
+		table->leads = batch;
+	}
+	mutex_unlock(&table->lock);
+	return !lead;
+}
+
 static void send_batches(struct content_store *store, struct batch *batches)
 {
 	while (batches) {
 		struct batch *next = batches->next;
 
-		if (batches->flight_count)
-			source_fetch_frames(store->config.source, &batches->rq);
-		else
+		batches->stored_bytes = 0;
+		if (batches->flight_count == 0)
 			batch_free(batches);
+		else if (may_go(&store->flights, batches))
+			source_fetch_frames(store->config.source, &batches->rq);
 		batches = next;
 	}
-}
-
-void flight_request(struct content_file *file, const uint32_t *pieces, size_t count)
-{
-	struct content_store *store = file->store;
-	struct batch *batches = NULL;
-	size_t joined = 0;
-	bool must_hurry = false;
-	int r = 0;
-
-	for (size_t i = 0; i < count; i++)
-		content_ref(file);
-	mutex_lock(&store->flights.lock);
-	while (joined < count && r == 0) {
-		r = join_flight(store, file, pieces[joined], &batches, &must_hurry);
-		if (r == 0)
-			joined++;
-	}
-	mutex_unlock(&store->flights.lock);
-	/* what could not be queued fails here; what was, is on its way */
-	for (size_t i = joined; i < count; i++) {
-		content_file_fail(file, pieces[i], r);
-		content_close(file);
-	}
-	send_batches(store, batches);
-	if (must_hurry)
-		source_hurry(store->config.source);
 }
 
 /* Whether a frame's content seems to be here, or can be copied from what is here: its first chunk
@@ -386,12 +464,10 @@ static bool is_frame_local(
 	       reuse_has(store, c, k);
 }
 
-void flight_request_ahead(struct content_store *store, const struct catalog *c,
-	uint32_t first, uint32_t count)
+static void start_ahead(struct content_store *store, const struct catalog *c,
+	struct ahead_range range, struct batch **batches)
 {
-	struct batch *batches = NULL;
-
-	for (uint32_t frame = first; frame < first + count; frame++) {
+	for (uint32_t frame = range.first; frame < range.first + range.count; frame++) {
 		struct flight *f;
 
 		if (is_frame_local(store, c, frame))
@@ -399,9 +475,51 @@ void flight_request_ahead(struct content_store *store, const struct catalog *c,
 		mutex_lock(&store->flights.lock);
 		if (!find_flight(&store->flights, c, frame))
 			(void)start_flight(
-				store, c, frame, FETCH_READ_AHEAD, &batches, &f);
+				store, c, frame, FETCH_READ_AHEAD, batches, &f);
 		mutex_unlock(&store->flights.lock);
 	}
+}
+
+void flight_request(struct content_file *file, const uint32_t *pieces, size_t count,
+	struct ahead_range ahead)
+{
+	struct content_store *store = file->store;
+	const struct catalog *c = file->catalog;
+	struct batch *batches = NULL;
+	size_t joined = 0;
+	bool must_hurry = false;
+	int r = 0;
+
+	for (size_t i = 0; i < count; i++)
+		content_ref(file);
+	mutex_lock(&store->flights.lock);
+	while (joined < count && r == 0) {
+		r = join_flight(store, file, pieces[joined], &batches, &must_hurry);
+		if (r == 0)
+			joined++;
+	}
+	mutex_unlock(&store->flights.lock);
+	/* what could not be queued fails here; what was, is on its way */
+	for (size_t i = joined; i < count; i++) {
+		content_file_fail(file, pieces[i], r);
+		content_close(file);
+	}
+	/* a demand's request stays small: all of it must come in time */
+	if (ahead.count <= AHEAD_RIDES)
+		start_ahead(store, c, ahead, &batches);
+	send_batches(store, batches);
+	if (ahead.count > AHEAD_RIDES)
+		flight_request_ahead(store, c, ahead.first, ahead.count);
+	if (must_hurry)
+		source_hurry(store->config.source);
+}
+
+void flight_request_ahead(struct content_store *store, const struct catalog *c,
+	uint32_t first, uint32_t count)
+{
+	struct batch *batches = NULL;
+
+	start_ahead(store, c, (struct ahead_range){first, count}, &batches);
 	send_batches(store, batches);
 }
 

@@ -8,6 +8,7 @@
 
 #include "cache/base/mutex.h"
 #include "cache/catalog/catalog.h"
+#include "cache/content/ahead.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,21 +17,24 @@
 struct content_file;
 struct content_store;
 struct flight;
+struct batch;
 
 #define FLIGHT_BUCKETS 1024
 
 struct flight_table {
 	struct mutex lock;
 	struct flight *buckets[FLIGHT_BUCKETS]; /* lock */
+	struct batch *leads; /* lock; small requests that others wait for */
 };
 
 void flight_table_init(struct flight_table *table);
 void flight_table_release(struct flight_table *table);
 
 /* Asks the source for the frames of these pieces (indexes counted from the content's first,
- * ascending). Each piece is landed or failed, exactly once, from a worker thread or, when
+ * ascending), and for those that the read-ahead wants, in the same request if they follow. Each piece is landed or failed, exactly once, from a worker thread or, when
  * memory is short, from here. No lock may be held. */
-void flight_request(struct content_file *file, const uint32_t *pieces, size_t count);
+void flight_request(struct content_file *file, const uint32_t *pieces, size_t count,
+	struct ahead_range ahead);
 
 /* Asks for frames that nobody waits for yet, but for those that are on their way or whose
  * content is here. No lock may be held. */

@@ -470,6 +470,9 @@ static void a_full_disk_costs_the_cache_and_not_the_reader(void **state)
 	limit_files(RLIM_INFINITY);
 	/* there is room again: the same open file is cached from here on */
 	expect_big(file, 0, BIG_SIZE);
+	/* the small ones are served from memory until they have been read */
+	for (int i = 0; i < 10; i++)
+		expect_small(i);
 	expect_small(4);
 	assert_true(fake_source_wait_idle(fake));
 	assert_int_equal(state_of("small4"), CONTENT_CACHED);
