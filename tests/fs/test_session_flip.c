@@ -148,7 +148,8 @@ static void mount_tree(const struct built_catalog *root)
 static void stop(void)
 {
 	if (is_running) {
-		(void)umount2(mountpoint, MNT_DETACH);
+		/* by force: a test that failed may have left something open in it */
+		(void)umount2(mountpoint, MNT_FORCE | MNT_DETACH);
 		pthread_join(runner, NULL);
 	}
 	if (session) {
