@@ -173,8 +173,8 @@ static bool take_incoming(struct transport *transport)
 }
 
 /* Background transfers are held while a reader is served, here or in the other transport, and
- * read on in turns as their rate allows. Returns when the next one may. */
-static int64_t continue_held(struct transport *transport)
+ * read on in turns as their rate allows. */
+static void continue_held(struct transport *transport)
 {
 	struct background *b = &transport->background;
 	int64_t now_ns = clock_mono_ns();
@@ -185,15 +185,27 @@ static int64_t continue_held(struct transport *transport)
 	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
 		struct run *run =
 			&transport->runs[transport->turn % ARRAY_SIZE(transport->runs)];
-		int64_t wait_ns = 0;
+		bool is_held = run->transfer && run->is_held;
 
-		if (run->transfer && run->is_held)
-			wait_ns = throttle_wait_read_ns(&b->throttle, now_ns);
-		if (wait_ns)
-			return wait_ns == INT64_MAX ? wait_ns : now_ns + wait_ns;
+		if (is_held && throttle_wait_read_ns(&b->throttle, now_ns))
+			return;
 		transport->turn++;
-		if (run->transfer && run->is_held)
+		if (is_held)
 			run_continue(run, now_ns);
+	}
+}
+
+/* When the first of them may go on, if time alone is in the way. */
+static int64_t held_until_ns(struct transport *transport)
+{
+	int64_t now_ns = clock_mono_ns();
+	int64_t wait_ns = throttle_wait_read_ns(&transport->background.throttle, now_ns);
+
+	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
+		const struct run *run = &transport->runs[i];
+
+		if (run->transfer && run->is_held && wait_ns != INT64_MAX)
+			return now_ns + wait_ns;
 	}
 	return INT64_MAX;
 }
@@ -370,8 +382,9 @@ static void *run_transport(void *arg)
 
 	while (take_incoming(transport)) {
 		int running;
-		int64_t held_ns = transport->options.background ? continue_held(transport)
-								: INT64_MAX;
+
+		if (transport->options.background)
+			continue_held(transport);
 		int64_t wake_ns = begin_waiting(transport);
 		size_t before = transport->active;
 
@@ -386,6 +399,8 @@ static void *run_transport(void *arg)
 		if (transport->active < before)
 			continue;
 		tell_busy(transport);
+		int64_t held_ns = held_until_ns(transport);
+
 		if (held_ns < wake_ns)
 			wake_ns = held_ns;
 		(void)curl_multi_poll(

@@ -408,17 +408,19 @@ serve()
 request_count() { wc -l <"$request_log"; }
 request_bytes() { awk '{ n += $1 } END { print n + 0 }' "$request_log"; }
 
-# relay_to PORT RTT_MS MBIT: its own port in $port. Lines that are open already are used again.
+# relay_to PORT RTT_MS MBIT [QUEUE_MS]: its own port in $port. Lines that are open already are used
+# again.
 declare -A relays=()
 relay_to()
 {
-	local key="$1 $2 $3" out
+	local key="$1 $2 $3 ${4:-0}" out
 	port=${relays[$key]:-}
 	[ -z "$port" ] || return 0
 	out=$(mktemp -p "$dir")
 	local options=()
 	[ "$2" = 0 ] || options+=(--rtt-ms "$2")
 	[ "$3" = 0 ] || options+=(--mbit "$3")
+	[ "${4:-0}" = 0 ] || options+=(--queue-ms "$4")
 	"$tools/bench/relay" 0 "$1" "${options[@]}" >"$out" &
 	pids+=($!)
 	wait_for 10 grep -q port "$out" || die "the relay does not start"
@@ -426,11 +428,11 @@ relay_to()
 	relays[$key]=$port
 }
 
-# link RTT_MS MBIT: moves the web server that far away; 0 0 is loopback.
+# link RTT_MS MBIT [QUEUE_MS]: moves the web server that far away; 0 0 is loopback.
 link()
 {
 	port=$nginx_port
-	[ "$1 $2" = '0 0' ] || relay_to "$nginx_port" "$1" "$2"
+	[ "$1 $2" = '0 0' ] || relay_to "$nginx_port" "$1" "$2" "${3:-0}"
 	url=http://127.0.0.1:$port
 	link_rtt=$1
 	link_mbit=$2

@@ -3,7 +3,7 @@
  * relay: a TCP relay on loopback that behaves like a long and narrow line.
  *
  *   relay LISTEN_PORT TARGET_PORT [--rtt-ms N] [--mbit N] [--window-kib 4096]
- * [--no-slow-start]
+ * [--no-slow-start] [--queue-ms N]
  *
  * LISTEN_PORT 0 takes a free one; the first line of output is {"port":N}. SIGUSR1,
  * SIGTERM and SIGINT print {"connections":N,"open":N,"up_bytes":N,"down_bytes":N}; the
@@ -17,7 +17,8 @@
  * The bytes take their time on the line, then half the round trip, and are written to the
  * receiver; half a round trip later the sender has its acknowledgement. A flow's window
  * starts at 14 KiB (ten segments, RFC 6928), grows by what is acknowledged, and ends at
- * --window-kib. A new connection costs a round trip, as SYN and SYN-ACK would. No loss,
+ * --window-kib. With --queue-ms turns are given for so much of line time to come, too: a router's
+ * buffer, in which whoever comes later waits behind whoever filled it. A new connection costs a round trip, as SYN and SYN-ACK would. No loss,
  * no jitter, no headers.
  *
  * All that happens later is an event in one heap, ordered by its time.
@@ -100,6 +101,7 @@ struct line {
 
 struct relay {
 	int64_t half_rtt_ns;
+	int64_t queue_ns;
 	double byte_ns; /* 0: no limit */
 	size_t turn_bytes, first_window, last_window;
 	struct sockaddr_in target;
@@ -349,13 +351,17 @@ static void flow_send(struct relay *relay, struct flow *flow, int64_t now)
 /* Gives turns while the line is free. */
 static void line_run(struct relay *relay, struct line *line, int64_t now)
 {
-	while (line->first && (relay->byte_ns <= 0 || line->free_ns <= now)) {
+	while (line->first &&
+		(relay->byte_ns <= 0 || line->free_ns <= now + relay->queue_ns)) {
 		struct flow *flow = line->first;
+		struct connection *connection = flow->connection;
 
+		connection->references++; /* it may end here */
 		line_remove(line, flow);
 		flow_send(relay, flow, now);
-		if (!flow->connection->is_dead)
+		if (!connection->is_dead)
 			flow_want_turn(relay, flow);
+		connection_put(relay, connection);
 	}
 }
 
@@ -485,8 +491,9 @@ static void wait_and_handle(struct relay *relay)
 	int count;
 
 	for (int i = 0; i < 2; i++)
-		if (relay->lines[i].first && relay->lines[i].free_ns < wake_ns)
-			wake_ns = relay->lines[i].free_ns;
+		if (relay->lines[i].first &&
+			relay->lines[i].free_ns - relay->queue_ns < wake_ns)
+			wake_ns = relay->lines[i].free_ns - relay->queue_ns;
 	sleep_ns = wake_ns == INT64_MAX ? 60 * SECOND_NS : wake_ns - now_ns();
 	sleep_ns = sleep_ns > 0 ? sleep_ns : 0;
 	wait.tv_sec = sleep_ns / SECOND_NS;
@@ -577,8 +584,9 @@ static int parse_arguments(int argc, char **argv, struct relay *relay, uint16_t 
 		{"rtt-ms", required_argument, NULL, 'r'},
 		{"mbit", required_argument, NULL, 'm'},
 		{"window-kib", required_argument, NULL, 'w'},
-		{"no-slow-start", no_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
-	double rtt_ms = 0, mbit = 0, window_kib = 4096, port, target;
+		{"no-slow-start", no_argument, NULL, 'n'},
+		{"queue-ms", required_argument, NULL, 'q'}, {NULL, 0, NULL, 0}};
+	double rtt_ms = 0, mbit = 0, window_kib = 4096, queue_ms = 0, port, target;
 	bool is_slow_start = true;
 	int c, r = 0;
 
@@ -589,6 +597,8 @@ static int parse_arguments(int argc, char **argv, struct relay *relay, uint16_t 
 			r = parse_number(optarg, 1e6, &mbit);
 		else if (c == 'w')
 			r = parse_number(optarg, 1 << 20, &window_kib);
+		else if (c == 'q')
+			r = parse_number(optarg, 60000, &queue_ms);
 		else if (c == 'n')
 			is_slow_start = false;
 		else
@@ -598,6 +608,7 @@ static int parse_arguments(int argc, char **argv, struct relay *relay, uint16_t 
 		parse_number(argv[optind + 1], 65535, &target) < 0)
 		return -1;
 	relay->half_rtt_ns = (int64_t)(rtt_ms * 500000);
+	relay->queue_ns = (int64_t)(queue_ms * 1000000);
 	relay->byte_ns = mbit > 0 ? 8000 / mbit : 0;
 	relay->turn_bytes = TURN_MAX_BYTES;
 	if (mbit > 0 && TURN_NS / relay->byte_ns < TURN_MAX_BYTES)
@@ -624,7 +635,7 @@ int main(int argc, char **argv)
 	if (parse_arguments(argc, argv, &relay, &port) < 0) {
 		(void)fputs(
 			"usage: relay LISTEN_PORT TARGET_PORT [--rtt-ms N] [--mbit N] "
-			"[--window-kib N] [--no-slow-start]\n",
+			"[--window-kib N] [--no-slow-start] [--queue-ms N]\n",
 			stderr);
 		return 2;
 	}

@@ -71,16 +71,17 @@ static int64_t round_trip_ns(const struct throttle *throttle)
 static uint64_t budget(const struct throttle *throttle)
 {
 	uint64_t rate = line_rate_best(&throttle->line);
+	uint64_t bytes = BUDGET_FIRST;
 
-	if (throttle->limit.kind == RATE_IDLE)
-		return (uint64_t)throttle->ledbat.window;
 	if (throttle->limit.kind == RATE_FIXED &&
 		(rate == 0 || throttle->limit.bytes_per_sec < rate))
 		rate = throttle->limit.bytes_per_sec;
-	if (rate == 0)
-		return BUDGET_FIRST;
-	return (uint64_t)((double)rate * (double)(base_ns(throttle) + SLACK_NS) /
-			  (double)NS_PER_SEC);
+	if (rate)
+		bytes = (uint64_t)((double)rate * (double)(base_ns(throttle) + SLACK_NS) /
+				   (double)NS_PER_SEC);
+	if (throttle->limit.kind == RATE_IDLE && throttle->ledbat.window < (double)bytes)
+		bytes = (uint64_t)throttle->ledbat.window;
+	return bytes;
 }
 
 static size_t parallel(const struct throttle *throttle)
