@@ -57,13 +57,19 @@ static size_t count_pieces(const struct catalog *c)
 	return count;
 }
 
+/* No more than PLACES of a kind: a disk image may have the same chunk of zeros a million times. */
 static void put_entry(
 	struct reuse_table *table, const struct digest *digest, struct reuse_entry entry)
 {
 	size_t at = digest_key(digest) & (table->size - 1);
+	unsigned int alike = 0;
 
-	while (table->entries[at].catalog)
+	while (table->entries[at].catalog) {
+		alike += table->entries[at].tag == entry.tag;
+		if (alike == PLACES)
+			return;
 		at = (at + 1) & (table->size - 1);
+	}
 	table->entries[at] = entry;
 	table->used++;
 }
@@ -168,9 +174,9 @@ void reuse_offer(struct reuse_table *table, const struct catalog *catalog)
 	mutex_unlock(&table->lock);
 }
 
-/* Up to PLACES pieces with this chunk; drop_places() is the caller's. */
+/* Up to PLACES pieces of other contents than `own` with this chunk; drop_places() is the caller's. */
 static size_t find_places(struct reuse_table *table, const struct catalog_chunk *chunk,
-	struct place out[PLACES])
+	const struct digest *own, struct place out[PLACES])
 {
 	size_t count = 0;
 
@@ -186,7 +192,8 @@ static size_t find_places(struct reuse_table *table, const struct catalog_chunk 
 			if (e->tag != tag_of(&chunk->digest) ||
 				!digest_equal(
 					&c->chunks[c->pieces[e->piece].chunk].digest,
-					&chunk->digest))
+					&chunk->digest) ||
+				digest_equal(&c->contents[e->content].digest, own))
 				continue;
 			catalog_ref(c);
 			out[count++] = (struct place){c, e->content, e->piece};
@@ -256,9 +263,6 @@ static int copy_from(struct content_store *store, struct donor *donor,
 	uint64_t position = place->catalog->pieces[place->piece].position;
 	struct digest found;
 
-	if (digest_equal(
-		    &place->catalog->contents[place->content].digest, &content->digest))
-		return -ENOENT;
 	donor_open(donor, store, place);
 	int fd = donor_fd(donor, place);
 
@@ -290,9 +294,11 @@ bool reuse_has(struct content_store *store, const struct catalog *catalog,
 	struct place places[PLACES];
 	bool has = false;
 
-	if (!has_many_pieces(&catalog->contents[chunk->content]))
+	const struct catalog_content *content = &catalog->contents[chunk->content];
+
+	if (!has_many_pieces(content))
 		return false;
-	size_t count = find_places(&store->reuse, chunk, places);
+	size_t count = find_places(&store->reuse, chunk, &content->digest, places);
 
 	for (size_t i = 0; i < count && !has; i++)
 		has = is_place_here(store, &places[i]);
@@ -312,7 +318,8 @@ uint64_t reuse_pieces(struct content_store *store, const struct catalog *catalog
 			&catalog->chunks[catalog->pieces[content->first_piece + pieces[i]]
 						 .chunk];
 		struct place places[PLACES];
-		size_t found = find_places(&store->reuse, chunk, places);
+		size_t found =
+			find_places(&store->reuse, chunk, &content->digest, places);
 		int r = -ENOENT;
 
 		if (found && !buffer)

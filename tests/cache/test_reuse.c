@@ -5,8 +5,8 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/content/content_file.h"
 #include "cache/content/prefetch.h"
-#include "cache/content/reuse.h"
 #include "cache/objects/checkpoint.h"
 #include "tests/support/fake_source.h"
 
@@ -290,6 +290,27 @@ static void more_catalogs_than_there_is_room_for_push_the_oldest_out(void **stat
 		catalog_close(more[i]);
 }
 
+static void a_chunk_that_is_everywhere_is_indexed_a_few_times(void **state)
+{
+	static uint8_t zeros[200 * CHUNK];
+	struct catalog_builder *b = builder_new("pkg/3");
+
+	(void)state;
+	builder_share_chunks(b);
+	builder_file(b, BUILDER_TOP, "disk", zeros, sizeof(zeros), CHUNK);
+	struct built_catalog *built = builder_finish(b);
+	struct catalog *c = built_open(built);
+
+	fake_source_serve(fake, built);
+	assert_int_equal(prefetch(c, NULL), 0);
+	assert_in_range(store->reuse.used, 1, 8);
+	assert_true(fake_source_wait_idle(fake));
+	close_store();
+	open_store();
+	catalog_close(c);
+	built_free(built);
+}
+
 static void without_memory_all_is_fetched(void **state)
 {
 	(void)state;
@@ -319,6 +340,7 @@ int main(void)
 		T(a_reader_of_the_new_version_waits_only_for_what_changed),
 		T(the_old_version_may_be_from_an_earlier_session),
 		T(more_catalogs_than_there_is_room_for_push_the_oldest_out),
+		T(a_chunk_that_is_everywhere_is_indexed_a_few_times),
 		T(without_memory_all_is_fetched),
 	};
 
