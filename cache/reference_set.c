@@ -203,6 +203,14 @@ int reference_set_add_view(struct reference_set *set, struct catalog_store *cata
 	return r;
 }
 
+int reference_set_add_content(
+	struct reference_set *set, const struct digest *digest, enum reference who)
+{
+	int r = table_add(&set->contents, digest, who);
+
+	return r < 0 ? r : 0;
+}
+
 enum reference reference_set_content(
 	const struct reference_set *set, const struct digest *digest)
 {

@@ -33,6 +33,10 @@ void reference_set_free(struct reference_set *set);
 int reference_set_add_view(struct reference_set *set, struct catalog_store *catalogs,
 	const struct catalog_ref *root, const atomic_bool *is_cancelled) WARN_UNUSED;
 
+/* Adds one content. 0 or -ENOMEM. */
+int reference_set_add_content(struct reference_set *set, const struct digest *digest,
+	enum reference who) WARN_UNUSED;
+
 enum reference reference_set_content(
 	const struct reference_set *set, const struct digest *digest);
 enum reference reference_set_catalog(

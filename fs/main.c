@@ -4,6 +4,7 @@
 #include "fs/mount_main.h"
 #include "sync/jobs/records/commands.h"
 #include "sync/master/commands.h"
+#include "sync/upkeep/commands.h"
 #include "sync/watch/commands.h"
 
 #include <string.h>
@@ -23,6 +24,11 @@ static const struct {
 	{"status", cmd_status, "what a mount serves and how it fares"},
 	{"report", cmd_report, "how each package stands against the master"},
 	{"history", cmd_history, "what a mount's runs did"},
+	{"prefetch", cmd_prefetch, "fetch what is below a path"},
+	{"pin", cmd_pin, "keep what is below a path, for ever"},
+	{"unpin", cmd_unpin, "take a pin back"},
+	{"evict", cmd_evict, "remove what is below a path from the cache"},
+	{"verify", cmd_verify, "check what is cached below a path"},
 };
 
 static int print_verbs(FILE *to)

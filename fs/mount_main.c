@@ -13,6 +13,7 @@
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/judge.h"
 #include "cache/objects/housekeeping.h"
 #include "fs/mount/daemonize.h"
 #include "fs/mount/mount_options.h"
@@ -22,6 +23,7 @@
 #include "sync/jobs/records/report_verb.h"
 #include "sync/mirror/fetcher.h"
 #include "sync/mirror/follower.h"
+#include "sync/upkeep/upkeep.h"
 #include "sync/watch/control.h"
 #include "sync/watch/mirror_status.h"
 
@@ -55,11 +57,16 @@ struct mirror {
 	struct content_store *contents;
 	struct view *view;
 	struct housekeeping *housekeeping;
+	struct pins *pins;
+	struct judge *judge;
+	struct evictor *evictor;
 	struct session *session;
 	struct state_db *state;
 	struct report_config report;
 	struct control_verbs report_verbs;
+	struct upkeep *upkeep;
 	struct control_verbs history_verbs;
+	struct control_verbs upkeep_verbs;
 	struct control_verbs verbs;
 	struct control *control;
 };
@@ -138,6 +145,8 @@ static int open_stores(struct mirror *m)
 		r = object_store_open(m->cache_dirfd, m->checkpoint, &m->objects);
 	if (r == 0)
 		r = catalog_store_open(m->cache_dirfd, &m->catalogs);
+	if (r == 0)
+		catalog_store_count_in(m->catalogs, object_store_usage(m->objects));
 	contents.checkpoint = m->checkpoint;
 	contents.objects = m->objects;
 	if (r == 0)
@@ -155,6 +164,8 @@ static int open_state(struct mirror *m)
 	if (r < 0 && r != -EBUSY)
 		return log_error_errno(r, "cannot open the mirror's records in %s: %s",
 			m->options.cache, log_strerror(r));
+	if (r == 0)
+		r = pins_open(m->state, &m->pins);
 	return r;
 }
 
@@ -225,6 +236,7 @@ static int open_session(struct mirror *m)
 		.view = m->view,
 		.contents = m->contents,
 		.objects = m->objects,
+		.pins = m->pins,
 		.source = fetcher_source(m->fetcher),
 	};
 	int r = session_new(&config, &m->session);
@@ -248,7 +260,8 @@ static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 		.published_ns = m->channel.head.published_ns,
 		.tree_entries = view_root_catalog(m->view)->header->tree_entries,
 		.tree_bytes = view_root_catalog(m->view)->header->tree_bytes,
-		.cache_used = object_store_used(m->objects),
+		.cache_used = usage_total(object_store_usage(m->objects)),
+		.cache_limit = m->options.cache_limit,
 	};
 
 	(void)request;
@@ -292,11 +305,13 @@ static int open_control(struct mirror *m)
 	};
 	m->report_verbs = report_verbs(&m->report);
 	m->history_verbs = history_verbs(m->state);
+	m->upkeep_verbs = upkeep_verbs(m->upkeep);
+	m->upkeep_verbs.next = &m->history_verbs;
 	m->history_verbs.next = &m->report_verbs;
 	m->verbs = (struct control_verbs){.verbs = mirror_verbs,
 		.count = ARRAY_SIZE(mirror_verbs),
 		.arg = m,
-		.next = &m->history_verbs};
+		.next = &m->upkeep_verbs};
 	int r = control_start(m->options.mountpoint, answer_control, m, &m->control);
 
 	if (r == -ENXIO)
@@ -305,6 +320,54 @@ static int open_control(struct mirror *m)
 	if (r < 0)
 		return log_error_errno(r, "cannot open the control socket for %s: %s",
 			m->options.mountpoint, log_strerror(r));
+	return 0;
+}
+
+static size_t shown_roots(void *arg, struct catalog_ref out[JUDGE_ROOTS_MAX])
+{
+	const struct mirror *m = arg;
+
+	out[0] = m->channel.head.root;
+	return 1;
+}
+
+static int open_chores(struct mirror *m)
+{
+	struct judge_config judge = {.contents = m->contents,
+		.catalogs = m->catalogs,
+		.pins = m->pins,
+		.roots = shown_roots,
+		.arg = m};
+	struct evictor_config evictor = {
+		.cache_dirfd = m->cache_dirfd,
+		.objects = m->objects,
+		.catalogs = m->catalogs,
+		.limit_bytes = m->options.cache_limit,
+		.floor = m->options.cache_free,
+	};
+	int r = judge_new(&judge, &m->judge);
+
+	if (r == 0) {
+		evictor.judge = judge_for_eviction(m->judge);
+		r = evictor_start(&evictor, &m->evictor);
+	}
+	if (r == 0)
+		r = housekeeping_start(m->objects, m->checkpoint, &m->housekeeping);
+	struct upkeep_config upkeep = {.cache_dirfd = m->cache_dirfd,
+		.contents = m->contents,
+		.objects = m->objects,
+		.catalogs = m->catalogs,
+		.source = fetcher_source(m->fetcher),
+		.pins = m->pins,
+		.roots = shown_roots,
+		.arg = m,
+		.timeout_ns = FETCH_PATIENCE * m->options.timeout_sec * NS_PER_SEC};
+
+	if (r == 0)
+		r = upkeep_start(&upkeep, &m->upkeep);
+	if (r < 0)
+		return log_error_errno(
+			r, "cannot look after the cache: %s", log_strerror(r));
 	return 0;
 }
 
@@ -323,7 +386,7 @@ static int open_mirror(struct mirror *m)
 	if (r == 0)
 		r = open_view(m);
 	if (r == 0)
-		r = housekeeping_start(m->objects, m->checkpoint, &m->housekeeping);
+		r = open_chores(m);
 	if (r == 0)
 		r = open_control(m);
 	if (r == 0)
@@ -338,17 +401,21 @@ static void close_mirror(struct mirror *m)
 		session_end(m->session);
 	if (m->control)
 		control_stop(m->control);
+	upkeep_stop(m->upkeep);
 	follower_free(m->follower);
 	fetcher_free(m->fetcher); /* wakes whoever is parked still */
 	if (m->session)
 		session_unmount(m->session);
 	session_free(m->session);
+	evictor_stop(m->evictor);
+	judge_free(m->judge);
 	housekeeping_stop(m->housekeeping);
 	content_store_free(m->contents);
 	view_free(m->view);
 	catalog_store_free(m->catalogs);
 	object_store_free(m->objects);
 	checkpoint_free(m->checkpoint);
+	pins_close(m->pins);
 	state_db_close(m->state);
 	if (m->cache_lock >= 0)
 		close(m->cache_lock);

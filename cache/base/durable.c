@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/durable.h"
 
+#include "cache/base/dir.h"
 #include "cache/base/io.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -77,21 +77,15 @@ static bool is_leftover(const char *name)
 	       strspn(name + len - 8, "0123456789abcdef") == 8;
 }
 
+static int sweep_one(void *arg, int dirfd, const char *name)
+{
+	(void)arg;
+	if (is_leftover(name) && unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
 int durable_sweep(int dirfd)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	int r = 0;
-
-	if (!dir) {
-		r = -errno;
-		cleanup_close(&fd);
-		return r;
-	}
-	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
-		if (is_leftover(d->d_name) && unlinkat(dirfd, d->d_name, 0) < 0 &&
-			errno != ENOENT)
-			r = -errno;
-	closedir(dir);
-	return r;
+	return dir_each(dirfd, ".", sweep_one, NULL);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/catalog/catalog_store.h"
 
+#include "cache/base/clock.h"
+#include "cache/base/dir.h"
 #include "cache/base/durable.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/catalog/catalog_check.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -21,24 +22,18 @@
 
 struct catalog_store {
 	int dirfd;
+	struct usage *usage; /* NULL: not counted */
 	unsigned int session;
 	atomic_uint landing_number;
 };
 
 /* What a landing that was killed left behind. */
-static void sweep(const struct catalog_store *store)
+static int sweep_one(void *arg, int dirfd, const char *name)
 {
-	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!dir) {
-		cleanup_close(&fd);
-		return;
-	}
-	for (const struct dirent *d; (d = readdir(dir));)
-		if (strncmp(d->d_name, TMP_PREFIX, strlen(TMP_PREFIX)) == 0)
-			(void)unlinkat(store->dirfd, d->d_name, 0);
-	closedir(dir);
+	(void)arg;
+	if (strncmp(name, TMP_PREFIX, strlen(TMP_PREFIX)) == 0)
+		(void)unlinkat(dirfd, name, 0);
+	return 0;
 }
 
 int catalog_store_open(int cache_dirfd, struct catalog_store **out)
@@ -55,7 +50,12 @@ int catalog_store_open(int cache_dirfd, struct catalog_store **out)
 		openat(cache_dirfd, CATALOG_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dirfd < 0)
 		return -errno;
-	sweep(store);
+	int r = dir_each(store->dirfd, ".", sweep_one, NULL);
+
+	if (r < 0) {
+		close(store->dirfd);
+		return r;
+	}
 	*out = TAKE_PTR(store);
 	return 0;
 }
@@ -74,6 +74,43 @@ static void path_of(const struct digest *digest, char out[CATALOG_PATH_SIZE])
 
 	digest_to_hex(digest, hex);
 	(void)snprintf(out, CATALOG_PATH_SIZE, "%.2s/%s", hex, hex);
+}
+
+void catalog_store_count_in(struct catalog_store *store, struct usage *usage)
+{
+	store->usage = usage;
+}
+
+static void count(const struct catalog_store *store, int64_t bytes)
+{
+	if (store->usage)
+		usage_move(store->usage, USAGE_CATALOGS, bytes);
+}
+
+/* What is known by this path takes on disk, 0 if nothing is. */
+static int64_t disk_bytes_of(const struct catalog_store *store, const char *path)
+{
+	struct stat st;
+
+	if (fstatat(store->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	return (int64_t)st.st_blocks * 512;
+}
+
+int catalog_store_remove(
+	struct catalog_store *store, const struct digest *digest, uint64_t *out_bytes)
+{
+	char path[CATALOG_PATH_SIZE];
+
+	path_of(digest, path);
+	int64_t bytes = disk_bytes_of(store, path);
+
+	if (unlinkat(store->dirfd, path, 0) < 0)
+		return -errno;
+	count(store, -bytes);
+	if (out_bytes)
+		*out_bytes = (uint64_t)bytes;
+	return 0;
 }
 
 int catalog_store_get(
@@ -101,8 +138,8 @@ int catalog_store_get(
 		log_warn("catalog %s in the cache is damaged: removed, it will be "
 			 "fetched again",
 			path);
-		(void)unlinkat(store->dirfd, path, 0);
-		return -ENOENT;
+		r = catalog_store_remove(store, &ref->digest, NULL);
+		return r < 0 ? r : -ENOENT;
 	}
 	if (r == 0)
 		*out = c;
@@ -139,6 +176,8 @@ static int write_file(struct catalog_store *store, const struct catalog_ref *ref
 	path[2] = '/';
 	if (r == 0)
 		r = io_write(fd, data, (size_t)ref->raw_bytes);
+	int64_t bytes = disk_bytes_of(store, tmp) - disk_bytes_of(store, path);
+
 	if (r == 0 && is_durable)
 		r = durable_adopt(fd, store->dirfd, tmp, store->dirfd, path);
 	else if (r == 0 && renameat(store->dirfd, tmp, store->dirfd, path) < 0)
@@ -147,6 +186,7 @@ static int write_file(struct catalog_store *store, const struct catalog_ref *ref
 		(void)unlinkat(store->dirfd, tmp, 0);
 		return r;
 	}
+	count(store, bytes);
 	*out_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -163,14 +203,6 @@ static int keep_in_memory(const struct catalog_ref *ref, const uint8_t *data,
 	if (r == 0)
 		(void)TAKE_PTR(copy);
 	return r;
-}
-
-static void forget(const struct catalog_store *store, const struct catalog_ref *ref)
-{
-	char path[CATALOG_PATH_SIZE];
-
-	path_of(&ref->digest, path);
-	(void)unlinkat(store->dirfd, path, 0);
 }
 
 int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref,
@@ -197,7 +229,11 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 		char hex[DIGEST_HEX_SIZE];
 
 		digest_to_hex(&ref->digest, hex);
-		forget(store, ref);
+		int gone = catalog_store_remove(store, &ref->digest, NULL);
+
+		if (gone < 0 && gone != -ENOENT)
+			log_warn("catalog %s cannot be removed: %s", hex,
+				log_strerror(gone));
 		/* the bytes are what was signed for: no source is to blame */
 		return log_error_errno(-EUCLEAN,
 			"catalog %s is signed for but not sound (%s): the publisher's "
@@ -227,4 +263,37 @@ int catalog_store_put_composed(
 	if (r == 0 && fsync(store->dirfd) < 0)
 		r = -errno;
 	return r;
+}
+
+struct listing {
+	catalog_file_callback each;
+	void *arg;
+};
+
+static int list_file(void *arg, int dirfd, const char *name)
+{
+	const struct listing *list = arg;
+	struct catalog_file file;
+	struct stat st;
+
+	if (digest_from_hex(name, &file.digest) < 0 || name[DIGEST_HEX_SIZE - 1] != '\0')
+		return 0;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	file.disk_bytes = (uint64_t)st.st_blocks * 512;
+	file.landed_ns = st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
+	return list->each(list->arg, &file);
+}
+
+static int list_folder(void *arg, int dirfd, const char *name)
+{
+	/* beside the folders a landing's file may stand */
+	return strlen(name) == 2 ? dir_each(dirfd, name, list_file, arg) : 0;
+}
+
+int catalog_store_list(struct catalog_store *store, catalog_file_callback each, void *arg)
+{
+	struct listing list = {.each = each, .arg = arg};
+
+	return dir_each(store->dirfd, ".", list_folder, &list);
 }

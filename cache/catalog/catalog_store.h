@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cache/catalog/catalog.h"
+#include "cache/objects/usage.h"
 
 #include <stdbool.h>
 
@@ -13,6 +14,9 @@ struct catalog_store;
 
 int catalog_store_open(int cache_dirfd, struct catalog_store **out) WARN_UNUSED;
 void catalog_store_free(struct catalog_store *store);
+
+/* From now on counts there what lands and goes (USAGE_CATALOGS). Before threads start. */
+void catalog_store_count_in(struct catalog_store *store, struct usage *usage);
 
 /* Maps the catalog. -ENOENT if it is not here or was damaged (then it is removed). Any thread. */
 int catalog_store_get(struct catalog_store *store, const struct catalog_ref *ref,
@@ -32,3 +36,22 @@ int catalog_store_put_composed(struct catalog_store *store, const struct catalog
 
 /* Whether the catalog's file is here, sound or not. Any thread. */
 bool catalog_store_has(struct catalog_store *store, const struct digest *digest);
+
+struct catalog_file {
+	struct digest digest;
+	uint64_t disk_bytes;
+	int64_t landed_ns;
+};
+
+/* Called for each catalog here, sound or not; it may be removed there. A return other than 0 ends
+ * the walk. */
+typedef int (*catalog_file_callback)(void *arg, const struct catalog_file *file);
+
+/* Returns what the last call did, or -errno. Any thread. */
+int catalog_store_list(
+	struct catalog_store *store, catalog_file_callback each, void *arg) WARN_UNUSED;
+
+/* Removes a catalog's file; who has it mapped keeps it. *out_bytes (may be NULL) says what it
+ * took on disk. 0, -ENOENT or -errno. Any thread. */
+int catalog_store_remove(struct catalog_store *store, const struct digest *digest,
+	uint64_t *out_bytes) WARN_UNUSED;

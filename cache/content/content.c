@@ -2,12 +2,12 @@
 #include "cache/content/content.h"
 
 #include "cache/base/clock.h"
+#include "cache/base/dir.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/content/content_file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -20,23 +20,10 @@
 
 /* A partial is written in place, and after a crash its times and its record may be older or newer
  * than its bytes: it goes, and is fetched again. */
-static int remove_partials(struct content_store *store)
+static int remove_partial(void *arg, int dirfd, const char *name)
 {
-	int fd = openat(store->partial_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	int r = 0;
-
-	if (!dir) {
-		r = -errno;
-		cleanup_close(&fd);
-		return r;
-	}
-	for (const struct dirent *d; r == 0 && (d = readdir(dir));)
-		if (d->d_name[0] != '.' &&
-			unlinkat(store->partial_dirfd, d->d_name, 0) < 0)
-			r = -errno;
-	closedir(dir);
-	return r;
+	(void)arg;
+	return unlinkat(dirfd, name, 0) < 0 ? -errno : 0;
 }
 
 int content_store_new(const struct content_config *config, struct content_store **out)
@@ -52,9 +39,10 @@ int content_store_new(const struct content_config *config, struct content_store 
 	if (store->partial_dirfd < 0)
 		return -errno;
 	store->config = *config;
-	int r = checkpoint_is_after_crash(config->checkpoint) ? remove_partials(store)
-							      : 0;
+	int r = 0;
 
+	if (checkpoint_is_after_crash(config->checkpoint))
+		r = dir_each(store->partial_dirfd, ".", remove_partial, NULL);
 	if (r < 0) {
 		close(store->partial_dirfd);
 		return r;
@@ -87,6 +75,15 @@ struct content_file *content_find(
 	struct content_file *file = find_locked(store, digest);
 
 	mutex_unlock(&store->lock);
+	return file;
+}
+
+bool content_is_open(struct content_store *store, const struct digest *digest)
+{
+	struct content_file *file = content_find(store, digest);
+
+	if (file)
+		content_close(file);
 	return file;
 }
 
@@ -238,22 +235,51 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 	return 0;
 }
 
+static void take_out(struct content_store *store, struct content_file *file)
+	REQUIRES(store->lock)
+{
+	struct content_file **at =
+		&store->buckets[digest_key(&file->content->digest) % CONTENT_BUCKETS];
+
+	while (*at != file)
+		at = &(*at)->next;
+	*at = file->next;
+}
+
+void content_detach(struct content_file *file)
+{
+	struct content_store *store = file->store;
+
+	mutex_lock(&store->lock);
+	if (!file->is_detached)
+		take_out(store, file);
+	file->is_detached = true;
+	mutex_unlock(&store->lock);
+}
+
+/* What only memory holds would go with the record: the disk is asked once more. */
+static void save_loose(struct content_file *file)
+{
+	mutex_lock(&file->lock);
+	if (file->loose && atomic_load(&file->object_fd) < 0)
+		content_file_land_loose(file);
+	mutex_unlock(&file->lock);
+}
+
 void content_close(struct content_file *file)
 {
 	struct content_store *store = file->store;
 	bool is_last;
 
 	mutex_lock(&store->lock);
+	is_last = file->refs == 1;
+	mutex_unlock(&store->lock);
+	if (is_last)
+		save_loose(file);
+	mutex_lock(&store->lock);
 	is_last = --file->refs == 0;
-	if (is_last) {
-		struct content_file **at =
-			&store->buckets[digest_key(&file->content->digest) %
-					CONTENT_BUCKETS];
-
-		while (*at != file)
-			at = &(*at)->next;
-		*at = file->next;
-	}
+	if (is_last && !file->is_detached)
+		take_out(store, file);
 	mutex_unlock(&store->lock);
 	if (is_last)
 		file_free(file);
@@ -340,6 +366,11 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 	uint32_t end;
 	bool is_loose;
 
+	/* before anything is looked for: what lands is in memory no more */
+	if (file->loose)
+		content_file_land_loose(file);
+	if (atomic_load(&file->object_fd) >= 0)
+		return read_fd(atomic_load(&file->object_fd), offset, len, out);
 	catalog_pieces_in(file->catalog, file->content, offset, len, &first, &end);
 	*missing_count = list_missing(file, first - base, end - base, missing, &is_loose);
 	*last = end > first ? end - base - 1 : UINT32_MAX;
@@ -490,13 +521,17 @@ static uint64_t landed_bytes(const struct catalog *c,
 void content_state(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_info *out)
 {
+	struct object_times times;
+
 	*out = (struct content_info){.state = CONTENT_CACHED};
 	/* an empty file, or one single hole: nothing to fetch */
 	if (!content || content->piece_count == 0)
 		return;
 	out->chunks = content->piece_count;
-	if (object_store_has(store->config.objects, &content->digest, content->size,
-		    &out->landed_ns)) {
+	if (object_store_has(
+		    store->config.objects, &content->digest, content->size, &times)) {
+		out->landed_ns = times.landed_ns;
+		out->accessed_ns = times.accessed_ns;
 		out->chunks_cached = content->piece_count;
 		out->cached_bytes = content->data_bytes;
 		return;

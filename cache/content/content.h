@@ -69,9 +69,13 @@ struct content_info {
 	uint64_t cached_bytes;
 	uint32_t chunks_cached;
 	uint32_t chunks;
-	int64_t landed_ns; /* real time; 0 unless CONTENT_CACHED */
+	int64_t landed_ns;   /* real time; 0 unless CONTENT_CACHED */
+	int64_t accessed_ns; /* likewise: when it was last used, to an hour */
 };
 
 /* What of a content is on this machine's disk. NULL content: an empty file. */
 void content_state(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_info *out);
+
+/* Whether somebody has this content open, to read or to write. */
+bool content_is_open(struct content_store *store, const struct digest *digest);

@@ -9,6 +9,11 @@
 
 #define WARN_EVERY_NS (60 * NS_PER_SEC)
 
+/* A reader of what is in memory alone asks the disk again so often, for so much at once: he waits
+ * for it. */
+#define RETRY_EVERY_NS NS_PER_SEC
+#define RETRY_PIECES   64
+
 /* Pieces kept in memory for one open file when the disk takes none: several reads' worth. Fewer
  * than one read covers (66 of 16 KiB in 1 MiB) would drive each other out for ever. */
 #define LOOSE_MAX 256
@@ -24,15 +29,22 @@ bool content_is_single(const struct catalog *c, const struct catalog_content *co
 
 void content_warn_not_cached(struct content_store *store, int error)
 {
+	struct usage *usage = object_store_usage(store->config.objects);
+	bool is_full = error == -ENOSPC || error == -EDQUOT;
 	int64_t now_ns = clock_mono_ns();
 	int64_t before = atomic_load(&store->warned_ns);
 
+	if (is_full)
+		usage_call_for_room(usage);
 	if (before && now_ns - before < WARN_EVERY_NS)
 		return;
 	if (atomic_compare_exchange_strong(&store->warned_ns, &before, now_ns))
 		log_warn("what is fetched cannot be kept in the cache: %s; reads go on, "
 			 "each from the source",
-			log_strerror(error));
+			is_full && !usage_admits(usage, FRAME_MAX_BYTES)
+				? "it is as full as it may get, and letting go takes its "
+				  "time"
+				: log_strerror(error));
 }
 
 static bool has_piece(struct content_file *file, uint32_t piece) REQUIRES(file->lock)
@@ -99,8 +111,11 @@ static int land_partial(struct content_file *file, uint32_t piece, uint64_t posi
 	REQUIRES(file->lock)
 {
 	struct content_store *store = file->store;
+	struct usage *usage = object_store_usage(store->config.objects);
 	int r;
 
+	if (!usage_admits(usage, len))
+		return -ENOSPC;
 	if (!file->partial) {
 		r = partial_open(store->partial_dirfd, store->config.checkpoint,
 			file->catalog, file->content, PARTIAL_CREATE, &file->partial);
@@ -108,6 +123,7 @@ static int land_partial(struct content_file *file, uint32_t piece, uint64_t posi
 			return r;
 	}
 	r = partial_land(file->partial, piece, position, data, len, origin);
+	usage_move(usage, USAGE_PARTIALS, partial_grown(file->partial));
 	if (r < 0 || !partial_is_complete(file->partial))
 		return r;
 	int fd;
@@ -118,21 +134,25 @@ static int land_partial(struct content_file *file, uint32_t piece, uint64_t posi
 		content_warn_not_cached(store, r);
 		return 0;
 	}
+	usage_move(usage, USAGE_PARTIALS, -partial_disk_bytes(file->partial));
 	partial_free(file->partial);
 	file->partial = NULL;
 	atomic_store(&file->object_fd, fd);
 	return 0;
 }
 
-static int land_loose(struct content_file *file, uint32_t piece, const uint8_t *data,
-	size_t len) REQUIRES(file->lock)
+static int land_loose(struct content_file *file, uint32_t piece, const uint8_t *data)
+	REQUIRES(file->lock)
 {
+	const struct catalog_piece *p =
+		&file->catalog->pieces[file->content->first_piece + piece];
+	uint32_t len = file->catalog->chunks[p->chunk].length;
 	struct loose_piece *l = mem_alloc(sizeof(*l) + len);
 
 	if (!l)
 		return -ENOMEM;
 	l->piece = piece;
-	l->length = (uint32_t)len;
+	l->length = len;
 	memcpy(l->data, data, len);
 	l->next = file->loose;
 	file->loose = l;
@@ -147,6 +167,39 @@ static int land_loose(struct content_file *file, uint32_t piece, const uint8_t *
 	}
 	*at = NULL;
 	return 0;
+}
+
+static int land(struct content_file *file, uint32_t piece, const uint8_t *data,
+	const struct piece_origin *origin) REQUIRES(file->lock)
+{
+	const struct catalog_piece *p =
+		&file->catalog->pieces[file->content->first_piece + piece];
+
+	return content_is_single(file->catalog, file->content)
+		       ? land_object(file, data)
+		       : land_partial(file, piece, p->position, data,
+				 file->catalog->chunks[p->chunk].length, origin);
+}
+
+void content_file_land_loose(struct content_file *file)
+{
+	int64_t now_ns = clock_mono_ns();
+	int r = 0;
+
+	if (now_ns < file->loose_retry_ns)
+		return;
+	file->loose_retry_ns = now_ns + RETRY_EVERY_NS;
+	for (int i = 0; i < RETRY_PIECES && file->loose && r == 0; i++) {
+		struct loose_piece *l = file->loose;
+
+		r = land(file, l->piece, l->data, NULL);
+		if (r == 0) {
+			file->loose = l->next;
+			free(l);
+		}
+	}
+	if (r < 0)
+		content_warn_not_cached(file->store, r);
 }
 
 /* Takes those off the list who are served (or failed) by this piece. */
@@ -183,9 +236,6 @@ static struct waiter *take_all(struct content_file *file) REQUIRES(file->lock)
 int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *data,
 	const struct piece_origin *origin)
 {
-	const struct catalog_piece *p =
-		&file->catalog->pieces[file->content->first_piece + piece];
-	uint32_t len = file->catalog->chunks[p->chunk].length;
 	struct waiter *served = NULL;
 	int error = 0;
 	int r = 0;
@@ -194,12 +244,10 @@ int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *
 	if (!content_is_single(file->catalog, file->content))
 		r = content_file_attach(file);
 	if (r == 0 && atomic_load(&file->object_fd) < 0 && !has_piece(file, piece)) {
-		r = content_is_single(file->catalog, file->content)
-			    ? land_object(file, data)
-			    : land_partial(file, piece, p->position, data, len, origin);
+		r = land(file, piece, data, origin);
 		if (r < 0) {
 			content_warn_not_cached(file->store, r);
-			error = land_loose(file, piece, data, len);
+			error = land_loose(file, piece, data);
 		}
 		served = take_waiters(file, piece, error != 0);
 	}
@@ -217,6 +265,14 @@ int content_land_piece(struct content_store *store, const struct catalog *c,
 	struct content_file *file = content_find(store, &content->digest);
 	int r = 0;
 
+	/* removed while somebody has it open: it lands for those who come */
+	if (file && atomic_load(&file->object_fd) >= 0 &&
+		!object_store_has(
+			store->config.objects, &content->digest, content->size, NULL)) {
+		content_detach(file);
+		content_close(file);
+		file = NULL;
+	}
 	if (!file && content_is_single(c, content)) {
 		r = object_store_put(store->config.objects, &content->digest, data,
 			(size_t)content->size);

@@ -35,13 +35,15 @@ struct content_file {
 	const struct catalog *catalog; /* a reference */
 	const struct catalog_content *content;
 	atomic_int object_fd; /* >= 0: complete */
+	bool is_detached;     /* content_store.lock; in no bucket any more */
 
 	atomic_bool is_attached; /* what is on disk has been looked for */
 
 	struct mutex lock;
 	struct partial *partial;   /* lock */
 	struct loose_piece *loose; /* lock */
-	struct waiter *waiters;	   /* lock */
+	int64_t loose_retry_ns; /* lock; when the disk may be asked again to take them */
+	struct waiter *waiters; /* lock */
 };
 
 struct content_store {
@@ -62,6 +64,10 @@ struct content_file *content_find(
 	struct content_store *store, const struct digest *digest);
 
 void content_ref(struct content_file *file);
+
+/* Takes a complete record, whose object has been removed, out of the table: who has it reads on,
+ * who comes finds what lands afresh. Never one with a partial: two records would write one file. */
+void content_detach(struct content_file *file);
 
 /* As content_open(), for one who reads nothing: the read-ahead hears nothing of it, and nobody has
  * looked at the disk yet. */
@@ -95,6 +101,10 @@ int content_file_land(struct content_file *file, uint32_t piece, const uint8_t *
 int content_land_piece(struct content_store *store, const struct catalog *c,
 	const struct catalog_content *content, uint32_t piece, const uint8_t *data,
 	const struct piece_origin *origin);
+
+/* Lands what the disk did not take before, if there is room now; some pieces, at most once a
+ * second. */
+void content_file_land_loose(struct content_file *file) REQUIRES(file->lock);
 
 /* Wakes those who wait for a piece that will not come. */
 void content_file_fail(struct content_file *file, uint32_t piece, int error);

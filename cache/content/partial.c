@@ -38,6 +38,7 @@ struct partial {
 	uint64_t layout;
 	uint32_t piece_count;
 	uint32_t landed;
+	int64_t disk_bytes; /* when last asked */
 	uint8_t bits[];
 };
 
@@ -99,6 +100,7 @@ static int read_record(struct partial *p, const struct checkpoint *checkpoint)
 		return r;
 	for (uint32_t i = 0; i < p->piece_count; i++)
 		p->landed += partial_has(p, i);
+	p->disk_bytes = (int64_t)st.st_blocks * 512;
 	return 0;
 }
 
@@ -116,6 +118,7 @@ static int open_file(
 		close(p->fd);
 		p->fd = -1;
 		p->landed = 0;
+		p->disk_bytes = 0;
 		memset(p->bits, 0, bits_size(p));
 		if (unlinkat(p->dirfd, p->name, 0) < 0)
 			return -errno;
@@ -182,6 +185,24 @@ bool partial_has(const struct partial *p, uint32_t piece)
 uint32_t partial_count(const struct partial *p)
 {
 	return p->landed;
+}
+
+int64_t partial_grown(struct partial *p)
+{
+	struct stat st;
+
+	if (fstat(p->fd, &st) < 0)
+		return 0;
+	int64_t now = (int64_t)st.st_blocks * 512;
+	int64_t grown = now - p->disk_bytes;
+
+	p->disk_bytes = now;
+	return grown;
+}
+
+int64_t partial_disk_bytes(const struct partial *p)
+{
+	return p->disk_bytes;
 }
 
 bool partial_is_complete(const struct partial *p)
@@ -251,7 +272,7 @@ int partial_finish(struct partial *p, struct object_store *store, int *out_fd)
 {
 	if (ftruncate(p->fd, (off_t)p->size) < 0)
 		return -errno;
-	int r = object_store_adopt(store, &p->digest, p->size, p->dirfd, p->name);
+	int r = object_store_adopt(store, &p->digest, p->dirfd, p->name);
 
 	if (r < 0) {
 		/* it stays a partial: with its record again, if the disk takes that */

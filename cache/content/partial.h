@@ -41,6 +41,11 @@ bool partial_has(const struct partial *p, uint32_t piece);
 uint32_t partial_count(const struct partial *p);
 bool partial_is_complete(const struct partial *p);
 
+/* What it takes on disk: bytes that have come since this was last asked (or it was opened), and
+ * all as of then. */
+int64_t partial_grown(struct partial *p);
+int64_t partial_disk_bytes(const struct partial *p);
+
 /* The same bytes on this file system: what the file system can share is not written again. */
 struct piece_origin {
 	int fd;

@@ -6,6 +6,7 @@
 #include "cache/base/memory.h"
 #include "cache/base/mutex.h"
 #include "cache/base/thread.h"
+#include "cache/objects/object_scan.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -35,7 +36,7 @@ static void write_checkpoint(struct housekeeping *h, bool is_last)
 static void *keep_house(void *arg)
 {
 	struct housekeeping *h = arg;
-	uint64_t recorded = 0;
+	int64_t recorded = 0;
 
 	object_store_scan(h->objects, &h->stop);
 	if (!atomic_load(&h->stop))
@@ -43,16 +44,16 @@ static void *keep_house(void *arg)
 	mutex_lock(&h->lock);
 	while (!atomic_load(&h->stop)) {
 		int64_t next_ns = clock_mono_ns() + CHECKPOINT_EVERY_NS;
-		uint64_t used;
+		int64_t landed;
 
 		while (!atomic_load(&h->stop) &&
 			condition_wait_until(&h->changed, &h->lock, next_ns) == 0)
 			continue;
 		mutex_unlock(&h->lock);
-		used = object_store_used(h->objects);
-		if (used != recorded)
+		landed = atomic_load(&object_store_usage(h->objects)->landed_bytes);
+		if (landed != recorded)
 			write_checkpoint(h, false);
-		recorded = used;
+		recorded = landed;
 		mutex_lock(&h->lock);
 	}
 	mutex_unlock(&h->lock);

@@ -21,6 +21,8 @@ const char mount_options_help[] =
 	"  -f                stay in the foreground\n"
 	"  -o key=FILE       the repository's public key(s), PEM\n"
 	"  -o cache=DIR      where fetched content is kept; one mount each\n"
+	"  -o cache_limit=SIZE  the most it may take of its disk: 200G, 1T (no limit)\n"
+	"  -o cache_free=SIZE|N%  what it leaves free there (5%, 1G at most)\n"
 	"  -o channel=NAME   what to follow (stable)\n"
 	"  -o timeout=SEC    how long a read waits for the network before it fails (15)\n"
 	"  -o open=MODE      passthrough: the kernel reads cached files itself (the "
@@ -98,6 +100,28 @@ static int set_open_mode(struct mount_options *o, const char *value)
 	return -EINVAL;
 }
 
+static int set_cache_limit(struct mount_options *o, const char *value)
+{
+	if (eviction_parse_size(value, &o->cache_limit) == 0)
+		return 0;
+	cli_usage_error("mount",
+		"cache_limit=%s: bytes are wanted, with K, M, G or T if you like; 0 for "
+		"no "
+		"limit",
+		value);
+	return -EINVAL;
+}
+
+static int set_cache_free(struct mount_options *o, const char *value)
+{
+	if (eviction_parse_floor(value, &o->cache_free) == 0)
+		return 0;
+	cli_usage_error("mount",
+		"cache_free=%s: bytes (20G) or a share of the disk (5%%) are wanted",
+		value);
+	return -EINVAL;
+}
+
 static int set_option(struct mount_options *o, char *option)
 {
 	const struct {
@@ -126,6 +150,10 @@ static int set_option(struct mount_options *o, char *option)
 		return set_timeout(o, value ? value : "");
 	if (strcmp(option, "open") == 0)
 		return set_open_mode(o, value ? value : "");
+	if (strcmp(option, "cache_limit") == 0)
+		return set_cache_limit(o, value ? value : "");
+	if (strcmp(option, "cache_free") == 0)
+		return set_cache_free(o, value ? value : "");
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (strcmp(texts[i].name, option) != 0)
 			continue;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cache/base/cleanup.h"
+#include "cache/objects/eviction.h"
 
 #include <stdbool.h>
 
@@ -20,6 +21,8 @@ struct mount_options {
 	char *knownhosts;
 	char *log;
 	unsigned int timeout_sec;
+	uint64_t cache_limit;		  /* bytes; 0: none */
+	struct eviction_floor cache_free; /* what stays free on its disk */
 	bool allow_other;
 	bool is_open_none;  /* open=none; open=passthrough is the default */
 	bool is_foreground; /* -f */

@@ -77,6 +77,7 @@ void xattr_answer_virtual(fuse_req_t req, uint64_t ino, const char *name, size_t
 		.view = session->config.view,
 		.contents = session->config.contents,
 		.objects = session->config.objects,
+		.pins = session->config.pins,
 		.source = session->config.source,
 		.channel = session->config.channel,
 	};

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define PATH_ROOM ((size_t)64 * 1024)
+
 struct sum {
 	uint64_t files;
 	uint64_t cached_files;
@@ -17,6 +19,7 @@ struct sum {
 	uint64_t chunks;
 	uint64_t chunks_cached;
 	bool is_stale;
+	bool is_pinned;
 };
 
 static void add_file(const struct xattr_virtual_context *context,
@@ -134,6 +137,31 @@ static int sum_directory(
 	return r;
 }
 
+/* Its path from the tree's root, NUL-terminated; the caller frees it. */
+static int path_of_node(const struct view_node *node, char **out)
+{
+	AUTO_FREE char *path = mem_alloc(PATH_ROOM);
+
+	if (!path)
+		return -ENOMEM;
+	int len = catalog_path_of(node->catalog, node->index, path, PATH_ROOM);
+
+	if (len < 0)
+		return len;
+	*out = TAKE_PTR(path);
+	return 0;
+}
+
+static bool is_pinned(
+	const struct xattr_virtual_context *context, const struct view_node *node)
+{
+	AUTO_FREE char *path = NULL;
+
+	if (!context->pins || pins_are_none(context->pins))
+		return false;
+	return path_of_node(node, &path) == 0 && pins_cover(context->pins, path);
+}
+
 static int sum_node(
 	const struct xattr_virtual_context *context, uint64_t id, struct sum *out)
 {
@@ -147,6 +175,7 @@ static int sum_node(
 		if (r < 0)
 			return r;
 		out->is_stale = view_is_stale(context->view, &node);
+		out->is_pinned = is_pinned(context, &node);
 		if (!S_ISDIR(node.entry->mode)) {
 			if (!S_ISREG(node.entry->mode))
 				return -ENODATA;
@@ -164,7 +193,7 @@ static int put_state(const struct sum *sum, struct buffer *out)
 	if (sum->is_stale)
 		state = "stale";
 	else if (sum->cached_files == sum->files)
-		state = "cached";
+		state = sum->is_pinned ? "pinned" : "cached";
 	else if (sum->cached_files || sum->partial_files)
 		state = "partial";
 	return buffer_printf(out, "%s", state);
@@ -210,21 +239,16 @@ static int get_digest(const struct xattr_virtual_context *context,
 static int get_package(const struct xattr_virtual_context *context,
 	const struct view_node *node, struct buffer *out)
 {
-	static const size_t room = 64 * 1024;
-
 	(void)context;
 	if (!catalog_entry_is_nested(node->entry)) {
 		if (node->catalog->path_length == 0)
 			return buffer_printf(out, "/");
 		return buffer_add(out, node->catalog->path, node->catalog->path_length);
 	}
-	AUTO_FREE char *path = mem_alloc(room);
+	AUTO_FREE char *path = NULL;
+	int r = path_of_node(node, &path);
 
-	if (!path)
-		return -ENOMEM;
-	int len = catalog_path_of(node->catalog, node->index, path, room);
-
-	return len < 0 ? len : buffer_add(out, path, (size_t)len);
+	return r < 0 ? r : buffer_add(out, path, strlen(path));
 }
 
 static int get_revision(const struct xattr_virtual_context *context,
@@ -246,22 +270,43 @@ static int get_source(const struct xattr_virtual_context *context,
 	return buffer_printf(out, "%s", status.url);
 }
 
-static int get_fetched(const struct xattr_virtual_context *context,
-	const struct view_node *node, struct buffer *out)
+/* Of a file that is cached. A hole was never fetched. */
+static int get_info(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct content_info *out)
 {
 	const struct catalog_content *content =
 		catalog_content_of(node->catalog, node->entry);
-	char text[CLOCK_TEXT_SIZE];
-	struct content_info info;
 
 	if (!content)
 		return -ENODATA;
-	content_state(context->contents, node->catalog, content, &info);
-	/* a hole was never fetched */
-	if (info.state != CONTENT_CACHED || info.landed_ns == 0)
-		return -ENODATA;
-	clock_format(info.landed_ns, text);
+	content_state(context->contents, node->catalog, content, out);
+	return out->state == CONTENT_CACHED && out->landed_ns ? 0 : -ENODATA;
+}
+
+static int print_time(struct buffer *out, int64_t real_ns)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	clock_format(real_ns, text);
 	return buffer_printf(out, "%s", text);
+}
+
+static int get_fetched(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
+{
+	struct content_info info;
+	int r = get_info(context, node, &info);
+
+	return r < 0 ? r : print_time(out, info.landed_ns);
+}
+
+static int get_last_access(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
+{
+	struct content_info info;
+	int r = get_info(context, node, &info);
+
+	return r < 0 ? r : print_time(out, info.accessed_ns);
 }
 
 static int get_channel(const struct xattr_virtual_context *context,
@@ -286,8 +331,18 @@ static int get_cache_used(const struct xattr_virtual_context *context,
 	const struct view_node *node, struct buffer *out)
 {
 	(void)node;
+	return buffer_printf(out, "%llu",
+		(unsigned long long)usage_total(object_store_usage(context->objects)));
+}
+
+static int get_cache_limit(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
+{
+	const struct usage *usage = object_store_usage(context->objects);
+
+	(void)node;
 	return buffer_printf(
-		out, "%llu", (unsigned long long)object_store_used(context->objects));
+		out, "%llu", (unsigned long long)atomic_load(&usage->limit_bytes));
 }
 
 static const struct {
@@ -305,9 +360,11 @@ static const struct {
 	{"revision", false, get_revision, NULL},
 	{"source", false, get_source, NULL},
 	{"fetched", false, get_fetched, NULL},
+	{"last_access", false, get_last_access, NULL},
 	{"channel", true, get_channel, NULL},
 	{"online", true, get_online, NULL},
 	{"cache_used", true, get_cache_used, NULL},
+	{"cache_limit", true, get_cache_limit, NULL},
 };
 
 bool xattr_virtual_is_slow(const struct view_node *node, const char *name)

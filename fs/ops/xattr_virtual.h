@@ -7,6 +7,7 @@
 
 #include "cache/base/buffer.h"
 #include "cache/content/content.h"
+#include "cache/pins.h"
 #include "cache/view/view.h"
 
 #define XATTR_VIRTUAL_PREFIX "user.depotfs."
@@ -16,6 +17,7 @@ struct xattr_virtual_context {
 	struct view *view;
 	struct content_store *contents;
 	struct object_store *objects;
+	struct pins *pins; /* NULL: none */
 	struct source *source;
 	const char *channel;
 };

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "cache/content/content.h"
+#include "cache/pins.h"
 #include "cache/view/view.h"
 
 #include <stdbool.h>
@@ -37,6 +38,7 @@ struct session_config {
 	struct view *view;
 	struct content_store *contents;
 	struct object_store *objects;
+	struct pins *pins;
 	struct source *source; /* for its status */
 };
 

@@ -36,8 +36,11 @@ static int print_status(const cJSON *s)
 		text_of(s, "published"));
 	printf("tree          %.0f entries, %.1f MiB\n", number_of(s, "tree_entries"),
 		number_of(s, "tree_bytes") / (1 << 20));
-	printf("cache         %s, %.1f MiB used\n", text_of(s, "cache"),
+	printf("cache         %s, %.1f MiB used", text_of(s, "cache"),
 		number_of(s, "cache_used") / (1 << 20));
+	if (number_of(s, "cache_limit") > 0)
+		printf(" of %.1f MiB", number_of(s, "cache_limit") / (1 << 20));
+	printf("\n");
 	printf("source        %s, %s, last contact %s\n", text_of(source, "url"),
 		online ? "online" : "offline", text_of(source, "last_contact"));
 	printf("fetched       %.1f MiB in %.0f requests since start\n",

@@ -31,6 +31,7 @@ void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 	cJSON_AddNumberToObject(o, "tree_entries", (double)status->tree_entries);
 	cJSON_AddNumberToObject(o, "tree_bytes", (double)status->tree_bytes);
 	cJSON_AddNumberToObject(o, "cache_used", (double)status->cache_used);
+	cJSON_AddNumberToObject(o, "cache_limit", (double)status->cache_limit);
 	cJSON_AddBoolToObject(o, "online", status->source.is_online);
 	add_source(o, &status->source);
 	cJSON_AddStringToObject(o, "last_error", last_error);

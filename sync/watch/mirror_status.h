@@ -20,6 +20,7 @@ struct mirror_status {
 	uint64_t tree_entries;
 	uint64_t tree_bytes;
 	uint64_t cache_used;
+	uint64_t cache_limit; /* 0: none */
 	struct source_status source;
 };
 

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define BIG_CHUNK  (20 * 1024)
 #define BIG_PIECES 100
@@ -505,6 +506,29 @@ static void a_disk_that_fills_in_the_middle_of_a_file_serves_all_of_it(void **st
 	content_close(file);
 }
 
+static void what_a_full_cache_did_not_take_lands_once_there_is_room(void **state)
+{
+	struct content_file *file = open_named("big");
+	struct usage *usage = object_store_usage(objects);
+
+	(void)state;
+	atomic_store(&usage->is_closed, true);
+	expect_big(file, 0, BIG_SIZE);
+	assert_true(fake_source_wait_idle(fake));
+	assert_int_equal(state_of("big"), CONTENT_REMOTE);
+	unsigned int asked = fake_source_count_frames(fake);
+
+	atomic_store(&usage->is_closed, false);
+	/* while it is open and read, without being fetched again */
+	for (int i = 0; i < 400 && state_of("big") != CONTENT_CACHED; i++) {
+		expect_big(file, 0, BIG_SIZE);
+		(void)nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
+	}
+	assert_int_equal(state_of("big"), CONTENT_CACHED);
+	assert_int_equal(fake_source_count_frames(fake), asked);
+	content_close(file);
+}
+
 struct reader {
 	struct content_file *file;
 	unsigned int seed;
@@ -687,6 +711,7 @@ int main(void)
 		T(a_full_disk_costs_the_cache_and_not_the_reader),
 		T(one_large_read_on_a_full_disk_ends),
 		T(a_disk_that_fills_in_the_middle_of_a_file_serves_all_of_it),
+		T(what_a_full_cache_did_not_take_lands_once_there_is_room),
 		T(parallel_readers_all_get_the_right_bytes),
 		T(without_memory_a_read_fails_and_the_next_one_works),
 		T(a_catalog_stays_while_it_is_used),

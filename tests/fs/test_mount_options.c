@@ -77,6 +77,27 @@ static void the_whole_line_is_understood(void **state)
 	assert_string_equal(said, "");
 }
 
+static void the_caches_bounds_are_read(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("file:///d", "/mnt", "-o",
+				 "key=/k,cache=/c,cache_limit=20G,cache_free=7%"),
+		0);
+	assert_true(options.cache_limit == UINT64_C(20) << 30);
+	assert_int_equal(options.cache_free.unit, EVICTION_FLOOR_PERCENT);
+	assert_int_equal(options.cache_free.amount, 7);
+	mount_options_release(&options);
+	assert_int_equal(
+		PARSE("file:///d", "/mnt", "-o", "key=/k,cache=/c,cache_limit=lots"),
+		-EINVAL);
+	assert_non_null(strstr(said, "cache_limit=lots"));
+	mount_options_release(&options);
+	assert_int_equal(
+		PARSE("file:///d", "/mnt", "-o", "key=/k,cache=/c,cache_free=200%"),
+		-EINVAL);
+	assert_non_null(strstr(said, "cache_free=200%"));
+}
+
 static void what_is_not_said_has_its_default(void **state)
 {
 	(void)state;
@@ -242,6 +263,7 @@ int main(void)
 #define T(name) cmocka_unit_test_teardown(name, drop)
 	const struct CMUnitTest tests[] = {
 		T(the_whole_line_is_understood),
+		T(the_caches_bounds_are_read),
 		T(what_is_not_said_has_its_default),
 		T(relative_paths_are_made_absolute),
 		T(the_last_of_two_counts),
