@@ -548,3 +548,14 @@ void content_state(struct content_store *store, const struct catalog *catalog,
 		out->state = CONTENT_PARTIAL;
 	partial_free(p);
 }
+
+bool content_is_here(
+	struct content_store *store, const struct digest *digest, uint64_t size)
+{
+	char name[DIGEST_HEX_SIZE];
+
+	if (object_store_has(store->config.objects, digest, size, NULL))
+		return true;
+	digest_to_hex(digest, name);
+	return faccessat(store->partial_dirfd, name, F_OK, 0) == 0;
+}

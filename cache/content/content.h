@@ -79,3 +79,7 @@ void content_state(struct content_store *store, const struct catalog *catalog,
 
 /* Whether somebody has this content open, to read or to write. */
 bool content_is_open(struct content_store *store, const struct digest *digest);
+
+/* Whether the disk holds a content, wholly or in part. */
+bool content_is_here(
+	struct content_store *store, const struct digest *digest, uint64_t size);

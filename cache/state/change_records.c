@@ -24,6 +24,8 @@ const char *change_what_text(enum change_what what)
 		return "evicted";
 	case CHANGE_PINNED:
 		return "pinned";
+	case CHANGE_REVIVED:
+		return "revived";
 	case CHANGE_UNPINNED:
 		return "unpinned";
 	}

@@ -30,6 +30,7 @@ enum change_what {
 	CHANGE_EVICTED = 6,
 	CHANGE_PINNED = 7,
 	CHANGE_UNPINNED = 8,
+	CHANGE_REVIVED = 9, /* was stale; the master has it again, and alike */
 };
 
 /* "added", ...; "?" for a number that is none. */

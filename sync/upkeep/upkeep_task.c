@@ -7,7 +7,7 @@
 #include "cache/content/content_verify.h"
 #include "cache/objects/partial_files.h"
 #include "cache/reference_set.h"
-#include "sync/reconcile/catalog_loader.h"
+#include "sync/reconcile/plan/catalog_loader.h"
 
 #include <errno.h>
 #include <limits.h>
