@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/jobs/prefetch_policy.h"
+
+#include "cache/base/memory.h"
+
+#include <errno.h>
+#include <string.h>
+
+int prefetch_policy_parse(const char *text, struct prefetch_policy *out)
+{
+	*out = (struct prefetch_policy){.kind = PREFETCH_CACHED};
+	if (!text || !*text || strcmp(text, "cached") == 0)
+		return 0;
+	if (strcmp(text, "none") == 0 || strcmp(text, "all") == 0) {
+		out->kind = *text == 'n' ? PREFETCH_NONE : PREFETCH_ALL;
+		return 0;
+	}
+	AUTO_FREE char *lines = mem_strdup(text);
+
+	if (!lines)
+		return -ENOMEM;
+	for (char *c = lines; *c; c++)
+		if (*c == ' ')
+			*c = '\n';
+	out->kind = PREFETCH_GLOBS;
+	return glob_list_parse(lines, &out->globs);
+}
+
+void prefetch_policy_release(struct prefetch_policy *policy)
+{
+	if (policy->kind == PREFETCH_GLOBS)
+		glob_list_release(&policy->globs);
+	*policy = (struct prefetch_policy){0};
+}
