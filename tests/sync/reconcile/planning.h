@@ -4,7 +4,7 @@
 
 #include "tests/sync/reconcile/model.h"
 
-#include "sync/reconcile/plan.h"
+#include "sync/reconcile/plan/plan.h"
 
 extern struct scratch planning_scratch;
 extern struct catalog_store *planning_store;

@@ -5,7 +5,7 @@
 #include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/thread.h"
-#include "sync/reconcile/catalog_loader.h"
+#include "sync/reconcile/plan/catalog_loader.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #include "tests/sync/reconcile/model.h"
 
 #include "cache/base/log.h"
-#include "sync/reconcile/plan.h"
+#include "sync/reconcile/plan/plan.h"
 
 #include <fnmatch.h>
 #include <stdio.h>

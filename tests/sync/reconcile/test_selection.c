@@ -2,7 +2,7 @@
 #include "tests/cache/support.h"
 
 #include "cache/base/memory.h"
-#include "sync/reconcile/selection.h"
+#include "sync/reconcile/plan/selection.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the parts of a plan share; for sync/reconcile/plan*.c only. */
+/* What the parts of a plan share; for sync/reconcile/plan/plan*.c only. */
 #pragma once
 
 #include "cache/base/arena.h"
 #include "cache/catalog/catalog_compose.h"
-#include "sync/reconcile/catalog_loader.h"
-#include "sync/reconcile/plan.h"
-#include "sync/reconcile/selection.h"
+#include "sync/reconcile/plan/catalog_loader.h"
+#include "sync/reconcile/plan/plan.h"
+#include "sync/reconcile/plan/selection.h"
 
 struct plan {
 	struct catalog_store *catalogs;

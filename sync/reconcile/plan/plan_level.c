@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/reconcile/plan_level.h"
+#include "sync/reconcile/plan/plan_level.h"
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"

@@ -4,7 +4,7 @@
  * that the walk will open, whatever their paths. A level of the tree costs one round trip per
  * window of the loader, however its catalogs hang together. What it gets wrong costs time only.
  */
-#include "sync/reconcile/plan_state.h"
+#include "sync/reconcile/plan/plan_state.h"
 
 #include "cache/base/memory.h"
 

@@ -7,7 +7,7 @@
  * catalog taken, if nothing else came in. Elsewhere the old side is the base, likewise.
  */
 #include "cache/base/memory.h"
-#include "sync/reconcile/plan_level.h"
+#include "sync/reconcile/plan/plan_level.h"
 
 #include <errno.h>
 

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "cache/base/buffer.h"
-#include "sync/reconcile/plan_state.h"
+#include "sync/reconcile/plan/plan_state.h"
 
 /* The children of a directory on one side. */
 struct side {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/reconcile/selection.h"
+#include "sync/reconcile/plan/selection.h"
 
 #include "cache/base/memory.h"
 

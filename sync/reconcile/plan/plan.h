@@ -104,6 +104,12 @@ struct plan;
 int plan_make(const struct plan_config *config, struct plan **out) WARN_UNUSED;
 void plan_free(struct plan *plan);
 
+static inline void cleanup_plan(struct plan **plan)
+{
+	plan_free(*plan);
+}
+#define AUTO_PLAN CLEANUP(cleanup_plan)
+
 /* Writes the composed catalogs, those below first; when it returns 0 the root and all that is
  * composed below it is on disk for good. May be called again after an error. */
 int plan_commit(struct plan *plan) WARN_UNUSED;

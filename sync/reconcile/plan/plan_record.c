@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/reconcile/plan_state.h"
+#include "sync/reconcile/plan/plan_state.h"
 
 #include "cache/base/memory.h"
 

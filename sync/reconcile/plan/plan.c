@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/reconcile/plan.h"
+#include "sync/reconcile/plan/plan.h"
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "sync/reconcile/plan_state.h"
+#include "sync/reconcile/plan/plan_state.h"
 
 #include <errno.h>
 

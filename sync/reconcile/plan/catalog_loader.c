@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/reconcile/catalog_loader.h"
+#include "sync/reconcile/plan/catalog_loader.h"
 
 #include "cache/base/clock.h"
 #include "cache/base/memory.h"
@@ -197,7 +197,7 @@ static int ask(struct desk *desk, const struct catalog_ref *ref)
 		}
 		load->desk = desk;
 		load->rq.ref = *ref;
-		load->rq.class = FETCH_BACKGROUND;
+		load->rq.class = FETCH_READ_AHEAD;
 		load->rq.deliver = deliver;
 		load->rq.done = done;
 		*at = load;

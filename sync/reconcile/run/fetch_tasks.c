@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/reconcile/run/fetch_tasks.h"
+
+#include "cache/base/memory.h"
+#include "cache/base/mutex.h"
+#include "cache/base/thread.h"
+
+#include <errno.h>
+
+#define WORKERS	   4
+#define QUEUED_MAX 8
+
+struct fetch_tasks {
+	struct fetch_tasks_config config;
+	struct mutex lock;
+	struct condition changed;
+	struct fetch_task *first; /* lock */
+	size_t queued;		  /* lock */
+	bool is_complete;	  /* lock: nothing more will come */
+	int error;		  /* lock: of the first task that failed for good */
+	struct mutex failed_lock; /* one on_failed() at a time */
+	size_t worker_count;
+	pthread_t workers[WORKERS];
+};
+
+void fetch_task_free(struct fetch_task *task)
+{
+	if (!task)
+		return;
+	for (size_t i = 0; i < task->sibling_count; i++)
+		catalog_unref(task->siblings[i]);
+	catalog_unref(task->catalog);
+	free(task->contents);
+	free(task);
+}
+
+struct failure_context {
+	struct fetch_tasks *tasks;
+	const struct fetch_task *task;
+};
+
+static void note_failed(void *arg, uint32_t content, int error)
+{
+	const struct failure_context *context = arg;
+	const struct fetch_tasks_config *config = &context->tasks->config;
+
+	mutex_lock(&context->tasks->failed_lock);
+	config->on_failed(config->arg, context->task->catalog, content, error);
+	mutex_unlock(&context->tasks->failed_lock);
+}
+
+static int run_task(struct fetch_tasks *tasks, const struct fetch_task *task)
+{
+	struct failure_context context = {.tasks = tasks, .task = task};
+	const struct prefetch_config config = {.store = tasks->config.store,
+		.catalog = task->catalog,
+		.contents = task->contents,
+		.count = task->count,
+		.siblings = (const struct catalog *const *)task->siblings,
+		.sibling_count = task->sibling_count,
+		.is_cancelled = tasks->config.is_cancelled,
+		.progress = tasks->config.progress,
+		.on_failed = note_failed,
+		.arg = &context};
+
+	return prefetch_run(&config);
+}
+
+static struct fetch_task *take(struct fetch_tasks *tasks)
+{
+	struct fetch_task *task;
+
+	mutex_lock(&tasks->lock);
+	while (!tasks->first && !tasks->is_complete && !tasks->error)
+		condition_wait(&tasks->changed, &tasks->lock);
+	task = tasks->error ? NULL : tasks->first;
+	if (task) {
+		tasks->first = task->next;
+		tasks->queued--;
+		condition_broadcast(&tasks->changed);
+	}
+	mutex_unlock(&tasks->lock);
+	return task;
+}
+
+static void *work(void *arg)
+{
+	struct fetch_tasks *tasks = arg;
+	struct fetch_task *task;
+
+	while ((task = take(tasks))) {
+		int error = run_task(tasks, task);
+
+		fetch_task_free(task);
+		if (error == 0)
+			continue;
+		mutex_lock(&tasks->lock);
+		if (!tasks->error)
+			tasks->error = error;
+		condition_broadcast(&tasks->changed);
+		mutex_unlock(&tasks->lock);
+	}
+	return NULL;
+}
+
+int fetch_tasks_start(const struct fetch_tasks_config *config, struct fetch_tasks **out)
+{
+	struct fetch_tasks *tasks = mem_calloc(1, sizeof(*tasks));
+	int r = 0;
+
+	if (!tasks)
+		return -ENOMEM;
+	tasks->config = *config;
+	mutex_init(&tasks->lock);
+	mutex_init(&tasks->failed_lock);
+	condition_init(&tasks->changed);
+	while (r == 0 && tasks->worker_count < WORKERS) {
+		r = thread_start(
+			&tasks->workers[tasks->worker_count], "prefetch", work, tasks);
+		if (r == 0)
+			tasks->worker_count++;
+	}
+	if (tasks->worker_count == 0) {
+		int error = fetch_tasks_finish(tasks);
+
+		return error < 0 ? error : r;
+	}
+	*out = tasks;
+	return 0;
+}
+
+int fetch_tasks_add(struct fetch_tasks *tasks, struct fetch_task *task)
+{
+	mutex_lock(&tasks->lock);
+	while (tasks->queued >= QUEUED_MAX && !tasks->error)
+		condition_wait(&tasks->changed, &tasks->lock);
+	int error = tasks->error;
+
+	if (!error) {
+		struct fetch_task **at = &tasks->first;
+
+		while (*at)
+			at = &(*at)->next;
+		*at = task;
+		tasks->queued++;
+		condition_broadcast(&tasks->changed);
+	}
+	mutex_unlock(&tasks->lock);
+	if (error)
+		fetch_task_free(task);
+	return error;
+}
+
+int fetch_tasks_finish(struct fetch_tasks *tasks)
+{
+	mutex_lock(&tasks->lock);
+	tasks->is_complete = true;
+	condition_broadcast(&tasks->changed);
+	mutex_unlock(&tasks->lock);
+	for (size_t i = 0; i < tasks->worker_count; i++)
+		pthread_join(tasks->workers[i], NULL);
+	mutex_lock(&tasks->lock);
+	while (tasks->first) {
+		struct fetch_task *task = tasks->first;
+
+		tasks->first = task->next;
+		fetch_task_free(task);
+	}
+	int error = tasks->error;
+
+	mutex_unlock(&tasks->lock);
+	condition_release(&tasks->changed);
+	mutex_release(&tasks->failed_lock);
+	mutex_release(&tasks->lock);
+	free(tasks);
+	return error;
+}

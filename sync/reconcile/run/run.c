@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/reconcile/run/run.h"
+
+#include "cache/base/clock.h"
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "cache/state/package_records.h"
+#include "sync/jobs/glob_list.h"
+#include "sync/reconcile/plan/plan.h"
+#include "sync/reconcile/run/run_hooks.h"
+#include "sync/reconcile/run/run_prefetch.h"
+#include "sync/reconcile/run/run_sweep.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* Changes written to the history at a time, outside of the flip. */
+#define CHANGES_BATCH 10000
+
+const char *run_phase_text(enum run_phase phase)
+{
+	static const char *const texts[] = {"waiting", "planning", "running a hook",
+		"fetching", "switching over", "checking"};
+
+	return texts[phase];
+}
+
+int run_note_error(struct run *run, int error, const char *format, ...)
+{
+	size_t len = strlen(run->message);
+	va_list args;
+
+	if (len && len < sizeof(run->message) - 3) {
+		memcpy(run->message + len, "; ", 3);
+		len += 2;
+	}
+	va_start(args, format);
+	(void)vsnprintf(run->message + len, sizeof(run->message) - len, format, args);
+	va_end(args);
+	run->record->counts.errors++;
+	job_log_print(run->log, "error: %s", run->message + len);
+	log_warn("run %lld (%s): %s", (long long)run->record->id, run->record->job,
+		run->message + len);
+	return error;
+}
+
+static void enter_phase(struct run *run, enum run_phase phase)
+{
+	atomic_store(&run->progress->phase, (int)phase);
+}
+
+static int make_plan(
+	struct run *run, const struct glob_list *selection, struct plan **out)
+{
+	struct plan_config config = {
+		.catalogs = run->env->catalogs,
+		.source = run->env->source,
+		.is_cancelled = run->is_cancelled,
+		.timeout_ns = run->env->timeout_ns,
+		.old = {.root = run->view->root, .revision = run->view->revision},
+		.new = {.root = run->head->root, .revision = run->head->revision},
+		.mode = run->record->is_full ? PLAN_FULL : PLAN_INCREMENTAL,
+		.globs = selection->globs,
+		.glob_count = selection->count,
+	};
+
+	enter_phase(run, RUN_PHASE_PLANNING);
+	int r = plan_make(&config, out);
+
+	if (r < 0 && r != -ECANCELED)
+		return run_note_error(run, r,
+			"the catalogs of revision %" PRIu64 " cannot be had: %s",
+			run->head->revision, log_strerror(r));
+	return r;
+}
+
+static void take_counts(struct run *run, const struct plan *plan)
+{
+	const struct plan_totals *t = plan_totals(plan);
+	struct run_counts *c = &run->record->counts;
+
+	c->added = t->added;
+	c->changed = t->changed;
+	c->removed = t->removed;
+	c->kept_stale = t->stale;
+	job_log_print(run->log,
+		"plan: revision %" PRIu64 " to %" PRIu64 ": %" PRIu64 " added, %" PRIu64
+		" changed, %" PRIu64 " removed, %" PRIu64 " kept as stale",
+		run->view->revision, run->head->revision, t->added, t->changed,
+		t->removed, t->stale);
+}
+
+/* A full sync that would remove surprisingly much stops before anything is changed. */
+static int judge_guard(struct run *run, const struct plan *plan)
+{
+	const struct plan_totals *t = plan_totals(plan);
+	const struct settings *s = run->settings;
+	bool is_too_much = t->removed * 100 > t->entries_before * s->guard_share;
+	bool is_too_many = s->guard_count && t->removed > s->guard_count;
+
+	if (run->record->is_delete_allowed || t->removed == 0 ||
+		(!is_too_much && !is_too_many))
+		return 0;
+	return run_note_error(run, -EPERM,
+		"stopped by the guard: %" PRIu64 " of %" PRIu64
+		" entries would be removed, more than %s=%" PRIu64
+		" allows; nothing was changed. Look at them with 'depotfs sync %s "
+		"--dry-run', allow it once with 'depotfs sync %s --allow-delete'",
+		t->removed, t->entries_before,
+		is_too_much ? "guard_share" : "guard_count",
+		is_too_much ? s->guard_share : s->guard_count, run->env->mountpoint,
+		run->env->mountpoint);
+}
+
+static struct change_record change_of(const struct plan_change *c)
+{
+	static const enum change_what whats[] = {[PLAN_ADDED] = CHANGE_ADDED,
+		[PLAN_REVIVED] = CHANGE_REVIVED,
+		[PLAN_CHANGED] = CHANGE_CHANGED,
+		[PLAN_REMOVED] = CHANGE_REMOVED,
+		[PLAN_STALE] = CHANGE_STALE};
+	struct change_record record = {.path = c->path, .what = whats[c->what]};
+
+	if (c->old_digest)
+		record.before = (struct change_side){
+			.is_set = true, .digest = *c->old_digest, .bytes = c->old_size};
+	if (c->new_digest)
+		record.after = (struct change_side){
+			.is_set = true, .digest = *c->new_digest, .bytes = c->new_size};
+	return record;
+}
+
+static int list_changes(
+	const struct plan *plan, struct change_record **out, size_t *out_count)
+{
+	size_t count = plan_change_count(plan);
+	struct change_record *list = mem_calloc(count ? count : 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		list[i] = change_of(plan_change(plan, i));
+	*out = list;
+	*out_count = count;
+	return 0;
+}
+
+/* What a dry run is for. */
+static int record_plan(struct run *run, const struct plan *plan)
+{
+	AUTO_FREE struct change_record *changes = NULL;
+	size_t count = 0;
+	int r = list_changes(plan, &changes, &count);
+
+	for (size_t i = 0; r == 0 && i < count; i += CHANGES_BATCH)
+		r = state_db_changes_add(run->env->state, run->record->id, changes + i,
+			count - i < CHANGES_BATCH ? count - i : CHANGES_BATCH);
+	if (r < 0)
+		return run_note_error(
+			run, r, "the plan cannot be recorded: %s", log_strerror(r));
+	return 0;
+}
+
+/* The new view, durable before anybody is told of it: who restarts after this finds it. */
+static int switch_over(struct run *run, const struct plan *plan, bool is_complete)
+{
+	AUTO_FREE struct change_record *changes = NULL;
+	struct state_view next = {.root = plan_root(plan),
+		.revision = plan_revision(plan),
+		.sequence = is_complete ? run->head->sequence : run->view->sequence,
+		.time_ns = clock_real_ns()};
+	size_t count = 0;
+	int r = list_changes(plan, &changes, &count);
+
+	enter_phase(run, RUN_PHASE_FLIPPING);
+	if (r == 0)
+		r = state_db_flip(
+			run->env->state, &next, run->record->id, changes, count);
+	if (r < 0)
+		return run_note_error(run, r, "the new view cannot be written down: %s",
+			log_strerror(r));
+	r = run->env->flip(run->env->flip_arg, &next.root, next.revision);
+	if (r < 0) {
+		/* the mount goes on with what it shows, and so does the next start */
+		int undo = state_db_view_set(run->env->state, run->view);
+
+		return run_note_error(run, r, "the mount cannot be switched over: %s%s",
+			log_strerror(r), undo < 0 ? " (after a restart it will be)" : "");
+	}
+	*run->view = next;
+	run->record->revision_after = next.revision;
+	job_log_print(run->log, "the mount shows the new view");
+	return 0;
+}
+
+/* All that comes after the plan, but for the hook behind it. */
+static int carry_out(
+	struct run *run, struct plan *plan, const struct glob_list *selection)
+{
+	const struct catalog_ref root = plan_root(plan);
+
+	run->env->coming(run->env->coming_arg, &root);
+	int r = plan_commit(plan);
+
+	if (r < 0)
+		return run_note_error(run, r, "the cache's disk takes no catalogs: %s",
+			log_strerror(r));
+	bool is_same = digest_equal(&root.digest, &run->view->root.digest) &&
+		       run->view->revision == plan_revision(plan);
+
+	enter_phase(run, RUN_PHASE_FETCHING);
+	r = run_prefetch(run, plan, selection);
+	if (r == 0 && atomic_load(run->is_cancelled))
+		r = -ECANCELED;
+	if (r == 0 && !is_same)
+		r = switch_over(run, plan, selection->count == 0);
+	if (r == 0 && run->record->is_full) {
+		enter_phase(run, RUN_PHASE_CHECKING);
+		r = run_sweep(run);
+	}
+	return r;
+}
+
+/* What the report says of packages that this run was for. */
+static void note_packages(struct run *run, const struct plan *plan, int error)
+{
+	size_t count = error < 0 ? plan_package_count(plan) : 0;
+	AUTO_FREE struct package_record *records =
+		mem_calloc(count + 1, sizeof(*records));
+	int64_t now_ns = clock_real_ns();
+	int r = records ? 0 : -ENOMEM;
+
+	for (size_t i = 0; records && i < count; i++)
+		records[i] = (struct package_record){
+			.path = plan_package(plan, i)->path,
+			.last_error = run->message,
+			.since_ns = run->head->published_ns,
+			.last_error_ns = now_ns,
+			.next_attempt_ns = run->next_attempt_ns,
+		};
+	if (r == 0 && count)
+		r = state_db_packages_put(run->env->state, records, count);
+	for (size_t i = 0; r == 0 && error == 0 && i < plan_package_count(plan); i++) {
+		r = state_db_package_remove(run->env->state, plan_package(plan, i)->path);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	if (r < 0)
+		log_warn("what became of the packages is not in the state database");
+}
+
+static int execute(struct run *run, const struct glob_list *selection)
+{
+	AUTO_PLAN struct plan *plan = NULL;
+	int r = make_plan(run, selection, &plan);
+
+	if (r < 0)
+		return r;
+	take_counts(run, plan);
+	run->has_changes = !plan_is_empty(plan);
+	if (run->record->is_dry)
+		return record_plan(run, plan);
+	if (run->record->is_full)
+		r = judge_guard(run, plan);
+	if (r == 0)
+		r = run_hook_before(run, plan);
+	if (r < 0)
+		return r;
+	r = carry_out(run, plan, selection);
+	run_hook_after(run, plan, r);
+	note_packages(run, plan, r);
+	return r;
+}
+
+int run_execute(struct run *run)
+{
+	AUTO_GLOB_LIST struct glob_list selection = {0};
+	int r = glob_list_parse(run->record->selection, &selection);
+
+	run->record->revision_before = run->view->revision;
+	run->record->revision_after = run->view->revision;
+	if (r == 0)
+		r = execute(run, &selection);
+	run->record->counts.bytes_fetched = run->progress->fetch.bytes_fetched;
+	run->record->counts.bytes_reused = run->progress->fetch.bytes_reused;
+	if (r == 0)
+		run->record->state = RUN_DONE;
+	else if (r == -ECANCELED)
+		run->record->state = RUN_CANCELLED;
+	else
+		run->record->state = r == -EPERM ? RUN_STOPPED : RUN_FAILED;
+	return r;
+}
