@@ -2,6 +2,7 @@
 /* The program: a table of verbs. */
 #include "cache/base/cli.h"
 #include "fs/mount_main.h"
+#include "sync/jobs/commands/commands.h"
 #include "sync/jobs/records/commands.h"
 #include "sync/master/commands.h"
 #include "sync/upkeep/commands.h"
@@ -23,6 +24,11 @@ static const struct {
 	{"umount", cmd_umount, "take a mount away"},
 	{"status", cmd_status, "what a mount serves and how it fares"},
 	{"report", cmd_report, "how each package stands against the master"},
+	{"reload", cmd_reload, "read a mount's configuration file anew"},
+	{"sync", cmd_sync, "bring a mount up to date"},
+	{"jobs", cmd_jobs, "what a mount runs, and what waits"},
+	{"job", cmd_job, "show a run, or end it"},
+	{"schedule", cmd_schedule, "when a mount syncs by itself"},
 	{"history", cmd_history, "what a mount's runs did"},
 	{"prefetch", cmd_prefetch, "fetch what is below a path"},
 	{"pin", cmd_pin, "keep what is below a path, for ever"},

@@ -15,6 +15,7 @@
 #include "cache/base/memory.h"
 #include "cache/judge.h"
 #include "cache/objects/housekeeping.h"
+#include "cache/state/state_db.h"
 #include "fs/mount/daemonize.h"
 #include "fs/mount/mount_options.h"
 #include "fs/mount/mountpoint.h"
@@ -23,6 +24,7 @@
 #include "sync/jobs/records/report_verb.h"
 #include "sync/mirror/fetcher.h"
 #include "sync/mirror/follower.h"
+#include "sync/reconcile/reconciler.h"
 #include "sync/upkeep/upkeep.h"
 #include "sync/watch/control.h"
 #include "sync/watch/mirror_status.h"
@@ -55,18 +57,21 @@ struct mirror {
 	struct object_store *objects;
 	struct catalog_store *catalogs;
 	struct content_store *contents;
+	struct state_db *state;
+	struct state_view shown; /* as the mount began */
 	struct view *view;
 	struct housekeeping *housekeeping;
 	struct pins *pins;
 	struct judge *judge;
 	struct evictor *evictor;
 	struct session *session;
-	struct state_db *state;
 	struct report_config report;
 	struct control_verbs report_verbs;
 	struct upkeep *upkeep;
 	struct control_verbs history_verbs;
 	struct control_verbs upkeep_verbs;
+	struct settings settings; /* until the reconciler has them */
+	struct reconciler *reconciler;
 	struct control_verbs verbs;
 	struct control *control;
 };
@@ -198,24 +203,54 @@ static int open_channel(struct mirror *m)
 	return 0;
 }
 
-static int open_view(struct mirror *m)
+/* 0 with the view loaded, or none made. */
+static int load_view(struct mirror *m)
 {
 	struct view_config config = {
 		.catalogs = m->catalogs,
 		.source = fetcher_source(m->fetcher),
-		.root = m->channel.head.root,
-		.revision = m->channel.head.revision,
+		.root = m->shown.root,
+		.revision = m->shown.revision,
 		.fetch_deadline_ns = m->options.timeout_sec * NS_PER_SEC,
 	};
 	int r = view_new(&config, &m->view);
 
 	if (r == 0)
 		r = view_load(m->view);
+	if (r < 0) {
+		view_free(m->view);
+		m->view = NULL;
+	}
+	return r;
+}
 
+/* What was shown last; the channel's newest where nothing was, or where that was lost. */
+static int open_view(struct mirror *m)
+{
+	const struct head *head = &m->channel.head;
+	int r = state_db_view_get(m->state, &m->shown);
+
+	if (r == 0) {
+		r = load_view(m);
+		if (r == 0)
+			return 0;
+		log_warn("what was shown last, revision %" PRIu64
+			 ", cannot be had any more (%s): going on with the channel's "
+			 "newest",
+			m->shown.revision, log_strerror(r));
+	}
+	m->shown = (struct state_view){.root = head->root,
+		.revision = head->revision,
+		.sequence = head->sequence,
+		.time_ns = clock_real_ns()};
+	r = load_view(m);
 	if (r < 0)
 		return log_error_errno(r,
 			"the root catalog of revision %" PRIu64 " cannot be had: %s",
-			config.revision, log_strerror(r));
+			head->revision, log_strerror(r));
+	if (state_db_view_set(m->state, &m->shown) < 0)
+		log_warn("what is shown cannot be written down: the next start shows the "
+			 "channel's newest");
 	return 0;
 }
 
@@ -247,17 +282,85 @@ static int open_session(struct mirror *m)
 	return session_mount(m->session);
 }
 
+static int flip(void *arg, const struct catalog_ref *root, uint64_t revision)
+{
+	const struct mirror *m = arg;
+
+	return session_flip(m->session, root, revision);
+}
+
+/* The file, then what stands on the command line, which goes before it. */
+static int read_settings(const struct mount_options *o, struct settings *out,
+	char reason[TEXT_REASON_SIZE])
+{
+	int r = settings_init(out);
+
+	for (size_t i = 0; r == 0 && i < o->setting_count; i++) {
+		AUTO_FREE char *name = mem_strdup(o->settings[i]);
+		char *value = name ? strchr(name, '=') : NULL;
+
+		if (!value) {
+			r = -ENOMEM;
+			break;
+		}
+		*value++ = '\0';
+		r = settings_set(out, name, value, reason);
+		if (r == -ENOENT)
+			(void)words_refuse(reason, "unknown option '%s'", name);
+	}
+	if (r == 0 && o->conf)
+		r = settings_read(out, o->conf, reason);
+	if (r < 0)
+		settings_release(out);
+	return r;
+}
+
+static int reload(void *arg, struct settings *out, char reason[TEXT_REASON_SIZE])
+{
+	const struct mirror *m = arg;
+
+	return read_settings(&m->options, out, reason);
+}
+
+static int open_reconciler(struct mirror *m)
+{
+	const struct reconciler_config config = {
+		.env = {.mountpoint = m->options.mountpoint,
+			.cache_dirfd = m->cache_dirfd,
+			.catalogs = m->catalogs,
+			.contents = m->contents,
+			.objects = m->objects,
+			.source = fetcher_source(m->fetcher),
+			.state = m->state,
+			.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
+			.flip = flip,
+			.flip_arg = m},
+		.follower = m->follower,
+		.fetcher = m->fetcher,
+		.channel = m->channel,
+		.view = m->shown,
+		.settings = &m->settings,
+		.reload = reload,
+		.reload_arg = m,
+	};
+	int r = reconciler_new(&config, &m->reconciler);
+
+	if (r < 0)
+		return log_error_errno(
+			r, "cannot make the reconciler: %s", log_strerror(r));
+	return 0;
+}
+
 static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 {
 	const struct mirror *m = arg;
+	struct reconciler_status now;
 	AUTO_EPOCH epoch = epoch_enter();
 	struct mirror_status status = {
 		.mountpoint = m->options.mountpoint,
 		.cache = m->options.cache,
 		.repository = m->channel.trust.name,
 		.channel = m->options.channel,
-		.revision = m->channel.head.revision,
-		.published_ns = m->channel.head.published_ns,
 		.tree_entries = view_root_catalog(m->view)->header->tree_entries,
 		.tree_bytes = view_root_catalog(m->view)->header->tree_bytes,
 		.cache_used = usage_total(object_store_usage(m->objects)),
@@ -265,6 +368,15 @@ static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 	};
 
 	(void)request;
+	reconciler_status(m->reconciler, &now);
+	status.revision = now.view.revision;
+	status.channel_revision = now.head.revision;
+	status.published_ns = now.head.published_ns;
+	status.last_poll_ns = now.last_poll_ns;
+	status.last_sync_ns = now.last_sync_ns;
+	status.last_error = now.last_error;
+	status.running = now.running;
+	status.waiting = now.waiting;
 	source_status(fetcher_source(m->fetcher), &status.source);
 	mirror_status_fill(&status, answer);
 	return 0;
@@ -284,13 +396,14 @@ static int answer_control(void *arg, const char *request, struct buffer *reply)
 static void tell_sides(void *arg, struct report_sides *out)
 {
 	const struct mirror *m = arg;
-	const struct head *head = &m->channel.head;
+	struct reconciler_status now;
 
-	*out = (struct report_sides){.view = head->root,
-		.head = head->root,
-		.view_revision = head->revision,
-		.head_revision = head->revision,
-		.published_ns = head->published_ns};
+	reconciler_status(m->reconciler, &now);
+	*out = (struct report_sides){.view = now.view.root,
+		.head = now.head.root,
+		.view_revision = now.view.revision,
+		.head_revision = now.head.revision,
+		.published_ns = now.head.published_ns};
 }
 
 static int open_control(struct mirror *m)
@@ -308,6 +421,7 @@ static int open_control(struct mirror *m)
 	m->upkeep_verbs = upkeep_verbs(m->upkeep);
 	m->upkeep_verbs.next = &m->history_verbs;
 	m->history_verbs.next = &m->report_verbs;
+	m->report_verbs.next = reconciler_verbs(m->reconciler);
 	m->verbs = (struct control_verbs){.verbs = mirror_verbs,
 		.count = ARRAY_SIZE(mirror_verbs),
 		.arg = m,
@@ -327,8 +441,7 @@ static size_t shown_roots(void *arg, struct catalog_ref out[JUDGE_ROOTS_MAX])
 {
 	const struct mirror *m = arg;
 
-	out[0] = m->channel.head.root;
-	return 1;
+	return reconciler_roots(m->reconciler, out);
 }
 
 static int open_chores(struct mirror *m)
@@ -386,11 +499,15 @@ static int open_mirror(struct mirror *m)
 	if (r == 0)
 		r = open_view(m);
 	if (r == 0)
+		r = open_reconciler(m);
+	if (r == 0)
 		r = open_chores(m);
 	if (r == 0)
 		r = open_control(m);
 	if (r == 0)
 		r = open_session(m);
+	if (r == 0)
+		r = reconciler_start(m->reconciler);
 	return r;
 }
 
@@ -401,14 +518,18 @@ static void close_mirror(struct mirror *m)
 		session_end(m->session);
 	if (m->control)
 		control_stop(m->control);
+	fetcher_stop(m->fetcher); /* wakes whoever is parked still, and who works here */
 	upkeep_stop(m->upkeep);
+	reconciler_stop(m->reconciler);
 	follower_free(m->follower);
-	fetcher_free(m->fetcher); /* wakes whoever is parked still */
+	fetcher_free(m->fetcher);
 	if (m->session)
 		session_unmount(m->session);
 	session_free(m->session);
 	evictor_stop(m->evictor);
 	judge_free(m->judge);
+	reconciler_free(m->reconciler);
+	settings_release(&m->settings);
 	housekeeping_stop(m->housekeeping);
 	content_store_free(m->contents);
 	view_free(m->view);
@@ -440,9 +561,13 @@ static int serve(struct mirror *m, struct daemonize *d)
 {
 	int r = m->options.log ? log_open(m->options.log) : 0;
 
+	if (r == 0 && m->settings.logdir)
+		r = job_log_begin(m->settings.logdir);
+
 	if (r < 0)
 		return log_error_errno(r, "cannot write the log file %s: %s",
-			m->options.log, log_strerror(r));
+			m->settings.logdir ? m->settings.logdir : m->options.log,
+			log_strerror(r));
 	r = raise_limits();
 	if (r == 0)
 		r = open_mirror(m);
@@ -474,7 +599,20 @@ int cmd_mount(int argc, char **argv)
 	if (r < 0)
 		goto out;
 	if (m.options.is_help) {
-		status = cli_help(mount_options_help);
+		status = printf("%s%s", mount_options_help, settings_help) < 0 ||
+					 fflush(stdout)
+				 ? EXIT_FAILED
+				 : EXIT_DONE;
+		goto out;
+	}
+	char reason[TEXT_REASON_SIZE] = "out of memory";
+
+	r = read_settings(&m.options, &m.settings, reason);
+	if (r < 0) {
+		if (m.options.conf)
+			log_error("%s: %s", m.options.conf, reason);
+		else
+			cli_usage_error("mount", "%s", reason);
 		goto out;
 	}
 	r = daemonize_begin(!m.options.is_foreground, &d, &status);

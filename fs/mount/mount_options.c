@@ -51,6 +51,10 @@ void mount_options_release(struct mount_options *o)
 	free(o->sshkey);
 	free(o->knownhosts);
 	free(o->log);
+	free(o->conf);
+	for (size_t i = 0; i < o->setting_count; i++)
+		free(o->settings[i]);
+	free(o->settings);
 	*o = (struct mount_options){0};
 }
 
@@ -122,6 +126,27 @@ static int set_cache_free(struct mount_options *o, const char *value)
 	return -EINVAL;
 }
 
+/* "NAME=VALUE", and room for a NULL behind the last. */
+static int keep_setting(struct mount_options *o, const char *name, const char *value)
+{
+	struct buffer text = BUFFER_INIT(64 * 1024);
+	char **list = mem_resize(o->settings, o->setting_count + 2, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	o->settings = list;
+	o->settings[o->setting_count] = NULL;
+	int r = buffer_printf(&text, "%s=%s", name, value);
+
+	if (r < 0) {
+		buffer_release(&text);
+		return r;
+	}
+	o->settings[o->setting_count++] = (char *)text.data;
+	o->settings[o->setting_count] = NULL;
+	return 0;
+}
+
 static int set_option(struct mount_options *o, char *option)
 {
 	const struct {
@@ -129,7 +154,7 @@ static int set_option(struct mount_options *o, char *option)
 		char **slot;
 	} texts[] = {{"key", &o->key}, {"cache", &o->cache}, {"channel", &o->channel},
 		{"fsname", &o->fsname}, {"cafile", &o->cafile}, {"sshkey", &o->sshkey},
-		{"knownhosts", &o->knownhosts}, {"log", &o->log}};
+		{"knownhosts", &o->knownhosts}, {"log", &o->log}, {"conf", &o->conf}};
 	char *value = strchr(option, '=');
 
 	if (value)
@@ -164,6 +189,8 @@ static int set_option(struct mount_options *o, char *option)
 		}
 		return set_text(texts[i].slot, value);
 	}
+	if (value)
+		return keep_setting(o, option, value);
 	cli_usage_error("mount", "unknown option '%s'", option);
 	return -EINVAL;
 }

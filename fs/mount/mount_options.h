@@ -6,6 +6,7 @@
 #include "cache/objects/eviction.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define MOUNT_TIMEOUT_DEFAULT_SEC 15 /* below the patience of SMB clients */
 
@@ -20,6 +21,9 @@ struct mount_options {
 	char *sshkey;
 	char *knownhosts;
 	char *log;
+	char *conf;	 /* conf=FILE */
+	char **settings; /* "NAME=VALUE": what is not known here, up to a NULL; may be NULL */
+	size_t setting_count;
 	unsigned int timeout_sec;
 	uint64_t cache_limit;		  /* bytes; 0: none */
 	struct eviction_floor cache_free; /* what stays free on its disk */
@@ -29,7 +33,8 @@ struct mount_options {
 	bool is_help;
 };
 
-/* Parses the verb's arguments. Returns 0, or -EINVAL after saying on stderr what is wrong and
+/* Parses the verb's arguments. What background work is to do is told by settings, which the caller
+ * checks: a NAME=VALUE that is unknown here is handed on. Returns 0, or -EINVAL after saying on stderr what is wrong and
  * what would be right. Release in both cases. */
 int mount_options_parse(int argc, char **argv, struct mount_options *out) WARN_UNUSED;
 void mount_options_release(struct mount_options *o);

@@ -27,12 +27,18 @@ void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 	cJSON_AddStringToObject(o, "repository", status->repository);
 	cJSON_AddStringToObject(o, "channel", status->channel);
 	cJSON_AddNumberToObject(o, "revision", (double)status->revision);
+	cJSON_AddNumberToObject(o, "channel_revision", (double)status->channel_revision);
 	control_add_time(o, "published", status->published_ns);
+	control_add_time(o, "last_poll", status->last_poll_ns);
+	control_add_time(o, "last_sync", status->last_sync_ns);
+	cJSON_AddNumberToObject(o, "running", (double)status->running);
+	cJSON_AddNumberToObject(o, "waiting", (double)status->waiting);
 	cJSON_AddNumberToObject(o, "tree_entries", (double)status->tree_entries);
 	cJSON_AddNumberToObject(o, "tree_bytes", (double)status->tree_bytes);
 	cJSON_AddNumberToObject(o, "cache_used", (double)status->cache_used);
 	cJSON_AddNumberToObject(o, "cache_limit", (double)status->cache_limit);
 	cJSON_AddBoolToObject(o, "online", status->source.is_online);
 	add_source(o, &status->source);
-	cJSON_AddStringToObject(o, "last_error", last_error);
+	cJSON_AddStringToObject(
+		o, "last_error", *status->last_error ? status->last_error : last_error);
 }

@@ -15,8 +15,14 @@ struct mirror_status {
 	const char *cache;
 	const char *repository;
 	const char *channel;
-	uint64_t revision;
-	int64_t published_ns;
+	uint64_t revision;	   /* of the view's root */
+	uint64_t channel_revision; /* the newest that the channel names */
+	int64_t published_ns;	   /* of that one */
+	int64_t last_poll_ns;	   /* times are 0 for never */
+	int64_t last_sync_ns;
+	const char *last_error;
+	int64_t running; /* the run's number, 0: none */
+	size_t waiting;
 	uint64_t tree_entries;
 	uint64_t tree_bytes;
 	uint64_t cache_used;

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "sync/jobs/commands/run_watch.h"
+
+#include "cache/base/cli.h"
+#include "cache/base/log.h"
+#include "sync/jobs/progress/progress_show.h"
+#include "sync/jobs/records/record_json.h"
+#include "sync/watch/control_verbs.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOK_MS 200
+
+/* What the daemon says of the run; NULL after a line in the log. */
+static cJSON *ask(const char *mountpoint, double id)
+{
+	AUTO_JSON cJSON *request = control_request("job");
+	cJSON *run = NULL;
+
+	cJSON_AddNumberToObject(request, "run", id);
+	return control_ask(mountpoint, request, &run) < 0 ? NULL : run;
+}
+
+static bool is_over(const cJSON *run)
+{
+	const char *state = control_text(run, "state", "");
+
+	return strcmp(state, "queued") != 0 && strcmp(state, "running") != 0;
+}
+
+static void show(struct progress_show *progress, const cJSON *run)
+{
+	const cJSON *p = cJSON_GetObjectItemCaseSensitive(run, "progress");
+
+	progress_show_set(progress, control_text(p, "phase", "waiting"),
+		(uint64_t)control_number(p, "bytes_done", 0),
+		(uint64_t)control_number(p, "bytes_total", 0));
+}
+
+/* The run as it ended; NULL if the daemon cannot be asked any more. */
+static cJSON *wait_for(const char *mountpoint, double id, bool is_shown)
+{
+	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+	struct progress_show progress;
+	cJSON *run;
+
+	progress_show_begin(&progress, stderr);
+	while ((run = ask(mountpoint, id)) && !is_over(run)) {
+		if (is_shown)
+			show(&progress, run);
+		cJSON_Delete(run);
+		(void)nanosleep(&pause, NULL);
+	}
+	progress_show_end(&progress);
+	return run;
+}
+
+static int judge(const cJSON *run)
+{
+	const char *message = control_text(run, "message", "");
+
+	if (strcmp(control_text(run, "state", ""), "done") == 0)
+		return EXIT_DONE;
+	log_error("run %.0f %s%s%s", control_number(run, "run", 0),
+		control_text(run, "state", "?"), *message ? ": " : "", message);
+	return EXIT_FAILED;
+}
+
+int run_watch(const char *mountpoint, double id)
+{
+	AUTO_JSON cJSON *run = wait_for(mountpoint, id, true);
+
+	if (!run)
+		return EXIT_FAILED;
+	printf("revision %.0f: %.0f added, %.0f changed, %.0f removed, %.0f kept as "
+	       "stale, "
+	       "%.0f skipped; %.1f MiB fetched, %.1f MiB re-used\n",
+		control_number(run, "revision_after", 0), control_number(run, "added", 0),
+		control_number(run, "changed", 0), control_number(run, "removed", 0),
+		control_number(run, "kept_stale", 0), control_number(run, "skipped", 0),
+		control_number(run, "bytes_fetched", 0) / (1 << 20),
+		control_number(run, "bytes_reused", 0) / (1 << 20));
+	if (fflush(stdout))
+		return EXIT_FAILED;
+	return judge(run);
+}
+
+/* One page of the plan; *at moves on, and stays where there is no more. */
+static int print_page(const char *mountpoint, double id, double *at)
+{
+	AUTO_JSON cJSON *request = control_request("changes");
+	AUTO_JSON cJSON *answer = NULL;
+	const cJSON *change;
+
+	cJSON_AddNumberToObject(request, "run", id);
+	cJSON_AddNumberToObject(request, "after", *at);
+	int r = control_ask(mountpoint, request, &answer);
+
+	if (r < 0)
+		return r;
+	cJSON_ArrayForEach(change, cJSON_GetObjectItemCaseSensitive(answer, "changes"))
+	{
+		printf("%-8s ", control_text(change, "what", "?"));
+		record_print_path(stdout, control_text(change, "path", "?"));
+		printf("\n");
+	}
+	*at = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(answer, "changes"))
+		      ? control_number(answer, "last", *at)
+		      : -1;
+	return 0;
+}
+
+int run_watch_plan(const char *mountpoint, double id)
+{
+	AUTO_JSON cJSON *run = wait_for(mountpoint, id, false);
+	int status = run ? judge(run) : EXIT_FAILED;
+	double at = 0;
+
+	while (status == EXIT_DONE && at >= 0)
+		if (print_page(mountpoint, id, &at) < 0)
+			status = EXIT_FAILED;
+	if (status != EXIT_DONE)
+		return status;
+	printf("%.0f added, %.0f changed, %.0f removed, %.0f kept as stale; nothing was "
+	       "changed\n",
+		control_number(run, "added", 0), control_number(run, "changed", 0),
+		control_number(run, "removed", 0), control_number(run, "kept_stale", 0));
+	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}

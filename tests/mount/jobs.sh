@@ -1,0 +1,175 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# jobs: what starts a sync and what holds it: news, schedules, the master's policy, hooks, windows,
+# the queue, a cancellation.
+. "${0%/*}/lib.sh"
+need jq
+
+revision() { "$DEPOTFS" status "$work/mnt" --json | jq .revision; }
+shows() { [ "$(revision)" -eq "$1" ]; }
+is_idle() { [ "$("$DEPOTFS" jobs "$work/mnt" --json | jq '.runs | length')" -eq 0 ]; }
+last_run() { "$DEPOTFS" history "$work/mnt" --json --limit 1 | jq -r ".runs[0].$1"; }
+phase() { "$DEPOTFS" jobs "$work/mnt" --json | jq -r '.runs[0].progress.phase'; }
+has_phase() { [ "$(phase)" = "$1" ]; }
+schedules() { "$DEPOTFS" schedule list "$work/mnt" --json | jq -r "$1"; }
+asked() { grep -c 'channel/stable' "$access_log" || true; }
+
+next_revision()
+{
+	published=$((${published:-0} + 1))
+	printf '%s\n' $published >"$work/tree/RELEASE"
+	random_file "$work/tree/pkg/a/$published" 300000
+	publish depot "$work/tree" --packages 'pkg/*'
+}
+
+step "news are followed by themselves"
+random_file "$work/tree/pkg/a/file" 1000
+next_revision
+start_nginx "$work/depot"
+mount_depot mnt "$http_url" poll=1
+assert_exit 0 "$DEPOTFS" jobs "$work/mnt"
+assert_says 'nothing runs and nothing waits'
+next_revision
+wait_for 20 shows 2
+assert_equal "what started it" "$(last_run trigger)" change
+assert_equal "how" "$(last_run mode)" incremental
+
+step "no news cost one small request, and nothing is written"
+forget_served
+find "$work/mnt.cache" -newermt now >/dev/null
+touch "$work/mark"
+sleep 4
+requests=$(wc -l <"$access_log")
+assert_equal "other requests than for the channel" "$(asked)" "$requests"
+[ "$requests" -ge 2 ] || fail "the channel is not asked"
+assert_less "bytes of an answer" "$(awk 'n < $1 { n = $1 } END { print n }' "$access_log")" 700
+tail -n 1 "$access_log" | grep -q ' 304 ' || fail "the head is sent again and again"
+assert_equal "files written" "$(find "$work/mnt.cache" -newer "$work/mark" -type f | wc -l)" 0
+unmount mnt
+
+step "a hook that fails stops the sync untouched"
+cat >"$work/pre" <<-END
+	#!/bin/sh
+	env | grep ^DEPOTFS_ | sort >$work/pre.env
+	cat >$work/pre.packages
+	echo stopping the service
+	while [ -e $work/hold ]; do sleep 0.02; done
+	[ ! -e $work/refuse ]
+END
+cat >"$work/post" <<-END
+	#!/bin/sh
+	env | grep ^DEPOTFS_ | sort >$work/post.env
+	[ ! -e $work/refuse-post ]
+END
+chmod 755 "$work/pre" "$work/post"
+cat >"$work/conf" <<-END
+	[mirror]
+	pre_sync = $work/pre
+	post_sync = $work/post
+	logdir = $work/logs
+	label = site:oslo
+END
+mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
+expect_errors mnt 'pre ended|post ended|run [0-9]+'
+next_revision
+touch "$work/refuse"
+assert_exit 1 "$DEPOTFS" sync "$work/mnt" --wait
+assert_says 'pre ended with status 1'
+assert_equal revision "$(revision)" 2
+assert_equal state "$(last_run state)" stopped
+[ ! -e "$work/post.env" ] || fail "post_sync was run"
+rm "$work/refuse"
+
+step "a hook is told what happens"
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
+assert_equal revision "$(revision)" 3
+for line in JOB=sync MODE=full REVISION_OLD=2 REVISION_NEW=3 ADDED=1 "PACKAGE=.*pkg/a.*"; do
+	assert_has "$work/pre.env" "^DEPOTFS_$line\$"
+done
+assert_has "$work/pre.packages" '^pkg/a$'
+assert_has "$work/post.env" '^DEPOTFS_OUTCOME=done$'
+assert_has "$work/logs/run-$(last_run run).log" 'hook: stopping the service'
+next_revision
+touch "$work/refuse-post"
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
+assert_equal revision "$(revision)" 4
+assert_equal "errors of a run whose post_sync failed" "$(last_run errors)" 1
+rm "$work/refuse-post"
+
+step "a sync asked for while one runs waits for it; one that waits is joined; a cancelled one ends"
+next_revision
+touch "$work/hold"
+"$DEPOTFS" sync "$work/mnt" >/dev/null
+wait_for 10 has_phase "running a hook"
+first=$("$DEPOTFS" jobs "$work/mnt" --json | jq .runs[0].run)
+"$DEPOTFS" sync "$work/mnt" >/dev/null
+"$DEPOTFS" sync "$work/mnt" >/dev/null
+assert_equal "runs" "$("$DEPOTFS" jobs "$work/mnt" --json | jq '[.runs[].state] | join(" ")')" \
+	'"running queued"'
+assert_exit 0 "$DEPOTFS" job show "$work/mnt" "$first"
+assert_says 'running a hook'
+assert_exit 0 "$DEPOTFS" job cancel "$work/mnt" "$first"
+rm "$work/hold"
+wait_for 20 is_idle
+assert_equal "the cancelled run" "$("$DEPOTFS" job show "$work/mnt" "$first" --json |
+	jq -r .state)" cancelled
+assert_equal "the one behind it" "$(last_run state)" "done"
+assert_equal revision "$(revision)" 5
+assert_exit 1 "$DEPOTFS" job cancel "$work/mnt" "$first"
+assert_exit 1 "$DEPOTFS" job show "$work/mnt" 4711
+
+step "schedules are added, listed, disabled and removed"
+assert_exit 1 "$DEPOTFS" schedule add "$work/mnt" x --when 'every blue moon'
+assert_exit 1 "$DEPOTFS" schedule add "$work/mnt" 'a b' --when 'daily at 02:00'
+"$DEPOTFS" schedule add "$work/mnt" patches --when 'second tuesday + 4 days at 02:00' \
+	--tz Europe/Oslo --package 'pkg/*' --prefetch all --rate 20M
+"$DEPOTFS" schedule add "$work/mnt" often --when '* * * * *' --incremental
+often_since=$(now_ms)
+assert_equal schedules "$(schedules '[.schedules[].name] | join(" ")')" "often patches"
+assert_exit 0 "$DEPOTFS" schedule list "$work/mnt"
+assert_says 'patches +command +enabled +second tuesday \+ 4 days at 02:00 \(Europe/Oslo\)'
+"$DEPOTFS" schedule disable "$work/mnt" patches
+assert_equal enabled "$(schedules '.schedules[] | select(.name == "patches") | .enabled')" false
+"$DEPOTFS" schedule remove "$work/mnt" patches
+assert_exit 1 "$DEPOTFS" schedule remove "$work/mnt" patches
+
+step "the master's policy is taken up by its label, and can be disabled, not edited"
+printf '[schedule fleet]\nlabel = site:oslo\nwhen = daily at 02:00\ntz = UTC\n' >"$work/policy"
+printf '[schedule other]\nlabel = site:bergen\nwhen = daily at 03:00\n' >>"$work/policy"
+"$DEPOTFS" policy "$work/depot" --set "$work/policy" --key-dir "$work/depot.keys" >/dev/null
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
+assert_equal schedules "$(schedules '[.schedules[].name] | join(" ")')" "fleet often"
+assert_equal origin "$(schedules '.schedules[0].origin')" policy
+assert_exit 1 "$DEPOTFS" schedule remove "$work/mnt" fleet
+assert_exit 1 "$DEPOTFS" schedule add "$work/mnt" fleet --when 'daily at 04:00'
+"$DEPOTFS" schedule disable "$work/mnt" fleet
+assert_equal enabled "$(schedules '.schedules[0].enabled')" false
+
+step "outside of its windows background work waits, readers do not"
+printf '[windows never]\nallow = %s 00:00-00:01\ntz = UTC\n' \
+	"$(date -u -d '3 days' +%a | tr '[:upper:]' '[:lower:]')" >>"$work/conf"
+"$DEPOTFS" reload "$work/mnt"
+random_file "$work/tree/pkg/b/big" 20000000
+next_revision
+"$DEPOTFS" sync "$work/mnt" --prefetch all >/dev/null
+wait_for 10 has_phase fetching
+sleep 2
+has_phase fetching || fail "background work goes on outside of the windows: $(phase)"
+shows 5 || fail "the mount was switched over"
+assert_exit 0 "$DEPOTFS" jobs "$work/mnt"
+assert_says 'until the window opens'
+find "$work/mnt.cache/objects" -type f -delete
+cmp "$work/tree/pkg/a/file" "$work/mnt/pkg/a/file"
+sed -i '/^\[windows/,$d' "$work/conf"
+"$DEPOTFS" reload "$work/mnt"
+wait_for 30 shows 6
+assert_state "$work/mnt/pkg/b/big" cached
+printf '[mirror]\ncolour = red\n' >"$work/conf"
+assert_exit 1 "$DEPOTFS" reload "$work/mnt"
+assert_says "line 2: there is no setting 'colour'"
+
+step "a schedule runs at its minute"
+ran() { "$DEPOTFS" history "$work/mnt" --json | jq -e 'any(.runs[]; .trigger == "schedule" and .job == "often")'; }
+wait_for $((70 - ($(now_ms) - often_since) / 1000)) ran
+wait_for 20 is_idle
+unmount mnt

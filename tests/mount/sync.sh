@@ -1,0 +1,126 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# sync: what a mount shows follows the master by jobs: incremental keeps what was dropped, full
+# removes it from the mount and from the disk, the guard stops a mass deletion, and a job over
+# some packages moves those.
+. "${0%/*}/lib.sh"
+need jq
+
+# sync NAME [OPTION...]: and waits.
+sync_mount()
+{
+	local name=$1
+	shift
+	assert_exit "${sync_status:-0}" "$DEPOTFS" sync "$work/$name" --wait "$@"
+}
+
+revision_of() { xattr "$1" revision; }
+json() { "$DEPOTFS" "$1" "$work/mnt" --json | jq -r "$2"; }
+
+# objects: what lies on the mirror's disk, by digest.
+objects() { find "$work/mnt.cache/objects" -type f ! -name 'tmp-*' -printf '%f\n' | sort; }
+
+# digests TREE: of what a tree's files hold.
+digests() { find "$1" -type f -size +0 -exec sha256sum {} + | cut -d' ' -f1 | sort -u; }
+
+version() # PACKAGE NUMBER
+{
+	local i
+	for ((i = 0; i < 10; i++)); do
+		random_file "$work/tree/pkg/$1/$2/file-$i" $((3000 + i))
+	done
+	printf '%s %s\n' "$1" "$2" >"$work/tree/pkg/$1/$2/VERSION"
+}
+
+step "a mount of revision 1, followed by hand"
+for name in a b c; do version $name 1.0; done
+printf 'read me\n' >"$work/tree/README"
+publish depot "$work/tree" --packages 'pkg/*/*'
+start_nginx "$work/depot"
+mount_depot mnt "$http_url" poll=0,on_change=none
+assert_same "$work/tree" "$work/mnt"
+assert_equal revision "$(revision_of "$work/mnt/pkg/a/1.0")" 1
+
+step "nothing new: a sync that does nothing"
+sync_mount mnt
+assert_says 'revision 1: 0 added, 0 changed, 0 removed'
+assert_same_again "$work/mnt"
+
+step "a dry run lists what would change, and changes nothing"
+version a 2.0
+rm -r "$work/tree/pkg/b/1.0"
+printf 'read me again\n' >"$work/tree/README"
+publish depot "$work/tree" --packages 'pkg/*/*'
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --dry-run --full
+assert_says '^added +pkg/a/2.0/VERSION$'
+assert_says '^removed +pkg/b/1.0/file-3$'
+assert_says '^changed +README$'
+[ ! -e "$work/mnt/pkg/a/2.0" ] || fail "a dry run changes the mount"
+assert_equal revision "$(json status .revision)" 1
+
+step "incremental: the new appears, the dropped stays, as stale, and readable"
+sync_mount mnt --incremental
+assert_says '12 added|1[0-9] added'
+cmp "$work/tree/pkg/a/2.0/VERSION" "$work/mnt/pkg/a/2.0/VERSION"
+cmp "$work/tree/README" "$work/mnt/README"
+assert_equal "a dropped file" "$(cat "$work/mnt/pkg/b/1.0/VERSION")" "b 1.0"
+cat "$work"/mnt/pkg/b/1.0/file-* | wc -c >"$work/stale.bytes"
+assert_state "$work/mnt/pkg/b/1.0/VERSION" stale
+assert_state "$work/mnt/pkg/b/1.0" stale
+assert_equal revision "$(revision_of "$work/mnt/pkg/a/2.0")" 2
+[ "$(json status .revision)" -eq 2 ] || fail "status: $("$DEPOTFS" status "$work/mnt" --json)"
+
+step "a restart keeps the mixture"
+unmount mnt
+mount_depot mnt "$http_url" poll=0,on_change=none
+assert_equal "a dropped file" "$(cat "$work/mnt/pkg/b/1.0/VERSION")" "b 1.0"
+assert_state "$work/mnt/pkg/b/1.0/VERSION" stale
+
+step "full: exactly the master's tree, in the mount and on the disk"
+find "$work/mnt" -type f -exec cat {} + >/dev/null
+objects >"$work/before"
+sync_mount mnt --full
+assert_same "$work/tree" "$work/mnt"
+[ ! -e "$work/mnt/pkg/b/1.0" ] || fail "a dropped package is still there"
+digests "$work/tree" >"$work/wanted"
+objects >"$work/after"
+diff "$work/wanted" "$work/after" || fail "the disk holds something else than the tree"
+[ "$(comm -23 "$work/before" "$work/after" | wc -l)" -ge 11 ] ||
+	fail "the dropped content was never on the disk"
+assert_exit 0 "$DEPOTFS" history "$work/mnt"
+
+step "a job over one package moves that one"
+version a 3.0
+version c 2.0
+publish depot "$work/tree" --packages 'pkg/*/*'
+sync_mount mnt --package 'pkg/c/*'
+cmp "$work/tree/pkg/c/2.0/VERSION" "$work/mnt/pkg/c/2.0/VERSION"
+[ ! -e "$work/mnt/pkg/a/3.0" ] || fail "a package that was not selected has moved"
+assert_equal revision "$(revision_of "$work/mnt/pkg/c/2.0")" 3
+assert_equal revision "$(revision_of "$work/mnt/pkg/a/2.0")" 2
+assert_exit 3 "$DEPOTFS" report "$work/mnt"
+unmount mnt
+mount_depot mnt "$http_url" poll=0,on_change=none
+assert_equal "revision after a restart" "$(revision_of "$work/mnt/pkg/c/2.0")" 3
+assert_equal "revision after a restart" "$(revision_of "$work/mnt/pkg/a/2.0")" 2
+sync_mount mnt
+assert_same "$work/tree" "$work/mnt"
+assert_equal revision "$(revision_of "$work/mnt/pkg/a/2.0")" 3
+
+step "the guard stops the publish of an emptied tree, and lets it through once"
+mkdir "$work/empty"
+publish depot "$work/empty" --packages 'pkg/*/*'
+expect_errors mnt 'guard'
+sync_status=1 sync_mount mnt
+assert_says 'guard'
+assert_says 'allow-delete'
+assert_same "$work/tree" "$work/mnt"
+sync_mount mnt --allow-delete
+assert_equal "entries left" "$(find "$work/mnt" | wc -l)" 1
+assert_equal "objects left" "$(objects | wc -l)" 0
+
+step "what was published by mistake comes back"
+publish depot "$work/tree" --packages 'pkg/*/*'
+sync_mount mnt
+assert_same "$work/tree" "$work/mnt"
+unmount mnt
