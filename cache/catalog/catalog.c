@@ -4,6 +4,7 @@
 #include "cache/base/memory.h"
 #include "cache/catalog/casefold.h"
 #include "cache/catalog/catalog_check.h"
+#include "cache/catalog/catalog_trim.h"
 
 #include <errno.h>
 #include <string.h>
@@ -87,6 +88,7 @@ void catalog_close(struct catalog *catalog)
 		return;
 	void *base = (void *)(uintptr_t)catalog->header;
 
+	catalog_trim_remove(catalog);
 	if (catalog->is_owned_memory)
 		free(base);
 	else

@@ -28,6 +28,8 @@
 
 #define CATALOG_NO_ENTRY UINT32_MAX
 
+struct catalog_trim;
+
 /* The sections, ready to index. Read-only to everybody; counts were checked. */
 struct catalog {
 	const struct catalog_header *header;
@@ -55,8 +57,11 @@ struct catalog {
 	uint32_t nested_count;
 	uint32_t xattr_count;
 	uint32_t path_length;
-	bool is_owned_memory; /* freed, not unmapped */
-	atomic_uint refs;     /* beside its owner's */
+	bool is_owned_memory;	   /* freed, not unmapped */
+	atomic_uint refs;	   /* beside its owner's */
+	struct catalog_trim *trim; /* cache/catalog/catalog_trim.h; NULL: nobody's */
+	struct catalog *trim_next; /* the trim's lock, both */
+	struct catalog *trim_before;
 };
 
 /* Maps the whole file and checks it; `fd` may be closed afterwards. -EBADMSG with a reason in

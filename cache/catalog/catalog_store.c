@@ -8,6 +8,7 @@
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/catalog/catalog_check.h"
+#include "cache/catalog/catalog_trim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@ struct catalog_store {
 	struct usage *usage; /* NULL: not counted */
 	unsigned int session;
 	atomic_uint landing_number;
+	struct catalog_trim *trim;
 };
 
 /* What a landing that was killed left behind. */
@@ -52,6 +54,8 @@ int catalog_store_open(int cache_dirfd, struct catalog_store **out)
 		return -errno;
 	int r = dir_each(store->dirfd, ".", sweep_one, NULL);
 
+	if (r == 0)
+		r = catalog_trim_start(CATALOG_TRIM_BYTES, &store->trim);
 	if (r < 0) {
 		close(store->dirfd);
 		return r;
@@ -64,6 +68,7 @@ void catalog_store_free(struct catalog_store *store)
 {
 	if (!store)
 		return;
+	catalog_trim_stop(store->trim);
 	close(store->dirfd);
 	free(store);
 }
@@ -141,9 +146,11 @@ int catalog_store_get(
 		r = catalog_store_remove(store, &ref->digest, NULL);
 		return r < 0 ? r : -ENOENT;
 	}
-	if (r == 0)
-		*out = c;
-	return r;
+	if (r < 0)
+		return r;
+	catalog_trim_add(store->trim, c);
+	*out = c;
+	return 0;
 }
 
 bool catalog_store_has(struct catalog_store *store, const struct digest *digest)
@@ -240,9 +247,12 @@ int catalog_store_put(struct catalog_store *store, const struct catalog_ref *ref
 			"program must be mended",
 			hex, reason);
 	}
-	if (r == 0)
-		*out = c;
-	return r;
+	if (r < 0)
+		return r;
+	if (!c->is_owned_memory)
+		catalog_trim_add(store->trim, c);
+	*out = c;
+	return 0;
 }
 
 int catalog_store_put_composed(

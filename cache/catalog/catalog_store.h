@@ -12,7 +12,10 @@
 
 struct catalog_store;
 
+/* Starts the thread of catalog_trim.h. */
 int catalog_store_open(int cache_dirfd, struct catalog_store **out) WARN_UNUSED;
+
+/* Catalogs may outlive it, but none may be opened or closed meanwhile. */
 void catalog_store_free(struct catalog_store *store);
 
 /* From now on counts there what lands and goes (USAGE_CATALOGS). Before threads start. */
