@@ -25,14 +25,17 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	struct session *session = userdata;
 	static const unsigned int wanted =
 		FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
-		FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPORT_SUPPORT |
-		FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
+		FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_NO_OPENDIR_SUPPORT |
+		FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL | FUSE_CAP_SPLICE_WRITE |
+		FUSE_CAP_SPLICE_MOVE;
 
 	conn->want |= wanted & conn->capable;
 	session->is_opendir_needless = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	/* a directory in the kernel's cache needs no checking: a flip makes it forget */
 	conn->want &= ~(unsigned int)FUSE_CAP_AUTO_INVAL_DATA;
+	/* libfuse asks for it: attributes with the first answer only. One LOOKUP costs as much
+	 * as eight entries' attributes */
+	conn->want &= ~(unsigned int)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
 	/* the kernel takes the lesser of this and what the mount is set to */

@@ -374,6 +374,32 @@ static void a_listing_that_a_flip_overtakes_misses_and_repeats_nothing(void **st
 		assert_int_equal(seen[i], 1);
 }
 
+/* As find(1) and ls(1) do it: all names first, then their attributes. */
+static void a_long_listing_brings_all_attributes_with_it(void **state)
+{
+	struct dirent **names;
+	struct stat st;
+
+	(void)state;
+	mount_tree(numbered(0));
+	struct session_stats s = stats();
+	int count = scandir(at("plain"), &names, NULL, NULL);
+
+	assert_true(count > NAMES);
+	assert_true(stats().listings > s.listings + 1);
+	uint64_t lookups = stats().lookups;
+
+	for (int i = 0; i < count; i++) {
+		char path[16];
+
+		(void)snprintf(path, sizeof(path), "plain/%.8s", names[i]->d_name);
+		assert_int_equal(stat(at(path), &st), 0);
+		free(names[i]);
+	}
+	free(names);
+	assert_int_equal(stats().lookups, lookups);
+}
+
 static void without_open_requests_it_is_the_same(void **state)
 {
 	char text[64];
@@ -554,6 +580,7 @@ int main(void)
 		T(whoever_is_inside_keeps_what_he_has),
 		T(names_that_were_missing_appear_and_others_vanish),
 		T(a_listing_that_a_flip_overtakes_misses_and_repeats_nothing),
+		T(a_long_listing_brings_all_attributes_with_it),
 		T(without_open_requests_it_is_the_same),
 		T(before_anybody_asks_a_flip_tells_nobody),
 		T(readers_see_one_tree_or_the_other_and_what_is_old_goes),
