@@ -451,7 +451,7 @@ mount_depot()
 	mkdir -p "$mnt"
 	[[ " ${mounts[*]} " == *" $mnt "* ]] || mounts+=("$mnt")
 	bounded "$depotfs" mount "$(depot_url "$1")" "$mnt" \
-		-o "key=$depots/$1.keys/$1.pub,cache=${depot_cache:=$dir/cache},log=$dir/depotfs.log${2:+,$2}" \
+		-o "key=$depots/$1.keys/$1.pub,cache=${depot_cache:=$dir/cache},log=$dir/depotfs.log$silent${2:+,$2}" \
 		>"$dir/log" 2>&1 || die "depotfs mount: $(tail -n 3 "$dir/log")"
 }
 
