@@ -254,6 +254,17 @@ static int open_view(struct mirror *m)
 	return 0;
 }
 
+static void tell_sync(void *arg, struct sync_state *out)
+{
+	const struct mirror *m = arg;
+	struct reconciler_status now;
+
+	reconciler_status(m->reconciler, &now);
+	out->last_poll_ns = now.last_poll_ns;
+	out->last_sync_ns = now.last_sync_ns;
+	memcpy(out->last_error, now.last_error, sizeof(out->last_error));
+}
+
 static int open_session(struct mirror *m)
 {
 	uint64_t place = hash64(m->options.mountpoint, strlen(m->options.mountpoint), 0);
@@ -273,6 +284,7 @@ static int open_session(struct mirror *m)
 		.objects = m->objects,
 		.pins = m->pins,
 		.source = fetcher_source(m->fetcher),
+		.sync = {.tell = tell_sync, .arg = m},
 	};
 	int r = session_new(&config, &m->session);
 
@@ -332,6 +344,7 @@ static int open_reconciler(struct mirror *m)
 			.objects = m->objects,
 			.source = fetcher_source(m->fetcher),
 			.state = m->state,
+			.pins = m->pins,
 			.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
 			.flip = flip,
 			.flip_arg = m},
@@ -393,6 +406,13 @@ static int answer_control(void *arg, const char *request, struct buffer *reply)
 	return control_verbs_answer(&m->verbs, request, reply);
 }
 
+static bool is_promised(void *arg, const char *path)
+{
+	const struct mirror *m = arg;
+
+	return reconciler_promises(m->reconciler, path);
+}
+
 static void tell_sides(void *arg, struct report_sides *out)
 {
 	const struct mirror *m = arg;
@@ -409,6 +429,7 @@ static void tell_sides(void *arg, struct report_sides *out)
 static int open_control(struct mirror *m)
 {
 	m->report = (struct report_config){
+		.is_promised = is_promised,
 		.cache_dirfd = m->cache_dirfd,
 		.catalogs = m->catalogs,
 		.contents = m->contents,

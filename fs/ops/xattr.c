@@ -80,6 +80,7 @@ void xattr_answer_virtual(fuse_req_t req, uint64_t ino, const char *name, size_t
 		.pins = session->config.pins,
 		.source = session->config.source,
 		.channel = session->config.channel,
+		.sync = session->config.sync,
 	};
 	AUTO_BUFFER struct buffer value = BUFFER_INIT(XATTR_VIRTUAL_MAX);
 	int r = xattr_virtual_get(&context, ino, name, &value);

@@ -345,6 +345,33 @@ static int get_cache_limit(const struct xattr_virtual_context *context,
 		out, "%llu", (unsigned long long)atomic_load(&usage->limit_bytes));
 }
 
+static struct sync_state sync_state(const struct xattr_virtual_context *context)
+{
+	struct sync_state state = {0};
+
+	if (context->sync.tell)
+		context->sync.tell(context->sync.arg, &state);
+	return state;
+}
+
+static int get_last_sync(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
+{
+	const struct sync_state state = sync_state(context);
+
+	(void)node;
+	return state.last_sync_ns ? print_time(out, state.last_sync_ns) : -ENODATA;
+}
+
+static int get_last_error(const struct xattr_virtual_context *context,
+	const struct view_node *node, struct buffer *out)
+{
+	const struct sync_state state = sync_state(context);
+
+	(void)node;
+	return buffer_printf(out, "%s", state.last_error);
+}
+
 static const struct {
 	const char *name;
 	bool is_of_root;
@@ -365,6 +392,8 @@ static const struct {
 	{"online", true, get_online, NULL},
 	{"cache_used", true, get_cache_used, NULL},
 	{"cache_limit", true, get_cache_limit, NULL},
+	{"last_sync", true, get_last_sync, NULL},
+	{"last_error", true, get_last_error, NULL},
 };
 
 bool xattr_virtual_is_slow(const struct view_node *node, const char *name)

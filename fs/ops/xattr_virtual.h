@@ -8,6 +8,7 @@
 #include "cache/base/buffer.h"
 #include "cache/content/content.h"
 #include "cache/pins.h"
+#include "cache/sync_state.h"
 #include "cache/view/view.h"
 
 #define XATTR_VIRTUAL_PREFIX "user.depotfs."
@@ -20,6 +21,7 @@ struct xattr_virtual_context {
 	struct pins *pins; /* NULL: none */
 	struct source *source;
 	const char *channel;
+	struct sync_teller sync; /* tell NULL: nobody syncs */
 };
 
 /* Appends the value of attribute `name` (without the prefix), text without a NUL. -ENODATA for

@@ -15,6 +15,7 @@
 
 #include "cache/content/content.h"
 #include "cache/pins.h"
+#include "cache/sync_state.h"
 #include "cache/view/view.h"
 
 #include <stdbool.h>
@@ -39,7 +40,8 @@ struct session_config {
 	struct content_store *contents;
 	struct object_store *objects;
 	struct pins *pins;
-	struct source *source; /* for its status */
+	struct source *source;	 /* for its status */
+	struct sync_teller sync; /* likewise */
 };
 
 /* Borrows everything in `config` for the session's life. */

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define RUNS_LOOKED_AT 50
+
 struct shared_settings *reconciler_settings(struct reconciler *r)
 {
 	mutex_lock(&r->lock);
@@ -26,7 +28,51 @@ void shared_settings_put(struct shared_settings *settings)
 	if (!settings || atomic_fetch_sub(&settings->refs, 1) > 1)
 		return;
 	settings_release(&settings->settings);
+	prefetch_policy_release(&settings->prefetch);
 	free(settings);
+}
+
+struct shared_settings *shared_settings_new(struct settings *settings)
+{
+	struct shared_settings *shared = mem_calloc(1, sizeof(*shared));
+
+	if (!shared)
+		return NULL;
+	if (prefetch_policy_parse(settings->prefetch, &shared->prefetch) < 0) {
+		free(shared);
+		return NULL;
+	}
+	atomic_init(&shared->refs, 1);
+	shared->settings = *settings;
+	*settings = (struct settings){0};
+	return shared;
+}
+
+bool reconciler_promises(struct reconciler *r, const char *path)
+{
+	struct shared_settings *settings = reconciler_settings(r);
+	const struct prefetch_policy *policy = &settings->prefetch;
+	bool is_promised = policy->kind == PREFETCH_ALL ||
+			   (policy->kind == PREFETCH_GLOBS &&
+				   glob_list_has_path(&policy->globs, path));
+
+	shared_settings_put(settings);
+	return is_promised;
+}
+
+/* When a run was last done, by what the history still has. */
+static int64_t find_last_sync(struct state_db *db)
+{
+	struct run_list list = {0};
+	int64_t end_ns = 0;
+
+	if (state_db_runs_list(db, 0, RUNS_LOOKED_AT, &list) < 0)
+		return 0;
+	for (size_t i = 0; i < list.count && end_ns == 0; i++)
+		if (list.items[i].state == RUN_DONE && !list.items[i].is_dry)
+			end_ns = list.items[i].end_ns;
+	run_list_release(&list);
+	return end_ns;
 }
 
 static void note_coming(void *arg, const struct catalog_ref *root)
@@ -68,6 +114,8 @@ int reconciler_new(const struct reconciler_config *config, struct reconciler **o
 	r->fetcher = config->fetcher;
 	r->reload = config->reload;
 	r->reload_arg = config->reload_arg;
+	int64_t last_sync_ns = find_last_sync(r->env.state);
+
 	timers_init(&r->timers, r->env.state, r->env.mountpoint);
 	mutex_lock(&r->lock);
 	r->head = config->channel.head;
@@ -75,14 +123,10 @@ int reconciler_new(const struct reconciler_config *config, struct reconciler **o
 	r->is_window_open = true;
 	r->is_schedule_changed = true;
 	r->last_poll_ns = config->channel.is_online ? clock_real_ns() : 0;
-	r->settings = mem_calloc(1, sizeof(*r->settings));
+	r->settings = shared_settings_new(config->settings);
+	r->last_sync_ns = last_sync_ns;
 	int error = r->settings ? 0 : -ENOMEM;
 
-	if (r->settings) {
-		atomic_init(&r->settings->refs, 1);
-		r->settings->settings = *config->settings;
-		*config->settings = (struct settings){0};
-	}
 	mutex_unlock(&r->lock);
 	if (error == 0)
 		error = run_queue_new(r->env.state, &r->queue);
@@ -224,7 +268,8 @@ static void execute(struct reconciler *r, struct run_record *record)
 	r->view = view;
 	r->has_coming = false;
 	if (error == 0) {
-		r->last_sync_ns = clock_real_ns();
+		if (!record->is_dry)
+			r->last_sync_ns = clock_real_ns();
 		r->last_error[0] = '\0';
 	} else {
 		(void)snprintf(r->last_error, sizeof(r->last_error), "%s", run.message);

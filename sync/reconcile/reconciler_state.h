@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cache/base/mutex.h"
+#include "sync/jobs/prefetch_policy.h"
 #include "sync/reconcile/reconciler.h"
 #include "sync/reconcile/retries.h"
 #include "sync/reconcile/run/run_queue.h"
@@ -13,6 +14,7 @@
 /* Settings in use: a run keeps those that it began with, whatever is read anew meanwhile. */
 struct shared_settings {
 	struct settings settings;
+	struct prefetch_policy prefetch; /* as the settings say it */
 	atomic_uint refs;
 };
 
@@ -63,6 +65,9 @@ struct reconciler {
 /* The settings now in force, to be given back. */
 struct shared_settings *reconciler_settings(struct reconciler *r);
 void shared_settings_put(struct shared_settings *settings);
+
+/* Takes over `settings`, leaving them empty. NULL when memory is short. */
+struct shared_settings *shared_settings_new(struct settings *settings);
 
 /* Queues a run by what a schedule says. 0 or -errno. */
 int reconciler_queue_schedule(struct reconciler *r,

@@ -332,18 +332,18 @@ static int answer_reload(void *arg, const cJSON *request, cJSON *answer)
 {
 	struct reconciler *r = arg;
 	char reason[TEXT_REASON_SIZE] = "";
-	struct shared_settings *fresh = mem_calloc(1, sizeof(*fresh));
+	struct settings settings;
 
 	(void)request;
+	int error = r->reload(r->reload_arg, &settings, reason);
+
+	if (error < 0)
+		return *reason ? control_refuse(answer, error, "%s", reason) : error;
+	struct shared_settings *fresh = shared_settings_new(&settings);
+
+	settings_release(&settings);
 	if (!fresh)
 		return -ENOMEM;
-	int error = r->reload(r->reload_arg, &fresh->settings, reason);
-
-	if (error < 0) {
-		free(fresh);
-		return *reason ? control_refuse(answer, error, "%s", reason) : error;
-	}
-	atomic_init(&fresh->refs, 1);
 	mutex_lock(&r->lock);
 	struct shared_settings *old = r->settings;
 

@@ -123,4 +123,36 @@ step "what was published by mistake comes back"
 publish depot "$work/tree" --packages 'pkg/*/*'
 sync_mount mnt
 assert_same "$work/tree" "$work/mnt"
+
+step "what is pinned is fetched, whatever the policy; what is promised and not here falls short"
+assert_exit 0 "$DEPOTFS" pin "$work/mnt/pkg/a"
+version a 4.0
+random_file "$work/tree/pkg/c/2.0/file-1" 4000
+publish depot "$work/tree" --packages 'pkg/*/*'
+sync_mount mnt --prefetch none
+assert_state "$work/mnt/pkg/a/4.0/file-3" pinned
+assert_state "$work/mnt/pkg/c/2.0/file-1" remote
+assert_exit 0 "$DEPOTFS" report "$work/mnt"
+[[ $(xattr "$work/mnt" last_sync) == 20??-* ]] || fail "last_sync is '$(xattr "$work/mnt" last_sync)'"
+assert_equal last_error "$(xattr "$work/mnt" last_error)" ""
+printf '[mirror]\nprefetch = pkg/c/*\n' >"$work/conf"
+unmount mnt
+mount_depot mnt "$http_url" poll=0,on_change=none,conf="$work/conf"
+assert_exit 3 "$DEPOTFS" report "$work/mnt"
+sync_mount mnt
+assert_state "$work/mnt/pkg/c/2.0/file-1" cached
+assert_exit 0 "$DEPOTFS" report "$work/mnt"
+
+step "what the disk damages, a full sync finds and fetches again"
+object=$(xattr "$work/mnt/pkg/c/2.0/file-1" digest)
+object=$work/mnt.cache/objects/${object:0:2}/$object
+printf 'damage' | dd of="$object" conv=notrunc status=none
+truncate -s 100 "$work/mnt.cache/objects/"??/"$(xattr "$work/mnt/pkg/a/4.0/file-3" digest)"
+expect_errors mnt 'damaged|not whole|removed'
+sync_mount mnt --deep
+cmp "$work/tree/pkg/c/2.0/file-1" "$object"
+assert_state "$work/mnt/pkg/a/4.0/file-3" pinned
+assert_exit 0 "$DEPOTFS" history "$work/mnt" --run "$("$DEPOTFS" history "$work/mnt" --json --limit 1 |
+	jq '.runs[0].run')" --changes
+assert_says 'repaired +pkg/c/2.0/file-1'
 unmount mnt

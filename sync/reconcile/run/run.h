@@ -13,6 +13,7 @@
 #include "cache/catalog/catalog_store.h"
 #include "cache/content/content.h"
 #include "cache/content/prefetch.h"
+#include "cache/pins.h"
 #include "cache/state/run_records.h"
 #include "cache/state/state_db.h"
 #include "sync/jobs/job_log.h"
@@ -31,6 +32,7 @@ struct run_env {
 	struct object_store *objects;
 	struct source *source; /* NULL: nothing can be fetched */
 	struct state_db *state;
+	struct pins *pins;
 	int64_t timeout_ns; /* for one answer of the network */
 
 	/* Switches the mount over; returns when the kernel knows. 0 or -errno. */

@@ -9,6 +9,7 @@
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/below.h"
 #include "sync/jobs/prefetch_policy.h"
 #include "sync/reconcile/plan/catalog_loader.h"
 #include "sync/reconcile/plan/selection.h"
@@ -338,6 +339,66 @@ static int fetch_refreshed(struct prefetch *p)
 	return r;
 }
 
+static int get_catalog(void *arg, const struct catalog_ref *ref, struct catalog **out)
+{
+	const struct prefetch *p = arg;
+
+	return catalog_loader_get(p->loader, ref, out);
+}
+
+static void want_catalog(void *arg, const struct catalog_ref *ref)
+{
+	const struct prefetch *p = arg;
+
+	/* what cannot be queued is fetched when it is asked for */
+	(void)!catalog_loader_want(p->loader, ref);
+}
+
+static int add_pinned(
+	void *arg, struct catalog *c, const uint32_t *contents, size_t count)
+{
+	struct prefetch *p = arg;
+	struct fetch_task *task = mem_calloc(1, sizeof(*task));
+
+	if (!task)
+		return -ENOMEM;
+	catalog_ref(c);
+	task->catalog = c;
+	task->count = count;
+	task->contents = mem_dup(contents, count * sizeof(*contents));
+	if (!task->contents) {
+		fetch_task_free(task);
+		return -ENOMEM;
+	}
+	add_replaced(p, task);
+	return add_task(p, task);
+}
+
+/* What the admin pinned is to be here, whatever the policy; a pin of what is not there any more
+ * pins nothing. */
+static int fetch_pinned(struct prefetch *p)
+{
+	struct below below = {.root = plan_root(p->plan),
+		.get = get_catalog,
+		.visit = add_pinned,
+		.soon = want_catalog,
+		.is_cancelled = p->run->is_cancelled,
+		.arg = p};
+	char **paths;
+	size_t count;
+	int r = pins_copy(p->run->env->pins, &paths, &count);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		r = below_walk(&below, paths[i]);
+		if (r == -ENOENT || r == -ENOTDIR || r == -EAGAIN)
+			r = 0;
+	}
+	pins_free_copy(paths, count);
+	return r;
+}
+
 /* What a failure means for the run. */
 static int judge(struct prefetch *p, int error)
 {
@@ -365,7 +426,12 @@ static int fetch(struct prefetch *p)
 
 	if (r < 0)
 		return r;
-	r = p->policy.kind == PREFETCH_CACHED ? fetch_refreshed(p) : fetch_tree(p);
+	if (p->policy.kind == PREFETCH_CACHED)
+		r = fetch_refreshed(p);
+	else if (p->policy.kind != PREFETCH_NONE)
+		r = fetch_tree(p);
+	if (r == 0)
+		r = fetch_pinned(p);
 	int finished = fetch_tasks_finish(p->tasks);
 
 	return r < 0 && r != -ECANCELED ? r : finished < 0 ? finished : r;
@@ -381,7 +447,9 @@ int run_prefetch(
 		.timeout_ns = run->env->timeout_ns};
 	int r = prefetch_policy_parse(run->record->prefetch, &p.policy);
 
-	if (r == 0 && p.policy.kind != PREFETCH_NONE)
+	bool is_needed = p.policy.kind != PREFETCH_NONE || !pins_are_none(run->env->pins);
+
+	if (r == 0 && is_needed)
 		r = selection_new(selection->globs, selection->count, &p.selection);
 	if (r == 0 && p.selection)
 		r = catalog_loader_new(&config, &p.loader);
