@@ -25,6 +25,9 @@
  * neighbouring files overtake each other. */
 #define BEHIND_MAX 64
 
+/* A read of more frames than that is of pieces from here and there. */
+#define READ_MAX 16
+
 void ahead_init(struct ahead_table *table)
 {
 	mutex_init(&table->lock);
@@ -37,14 +40,17 @@ void ahead_release(struct ahead_table *table)
 	mutex_release(&table->lock);
 }
 
+/* One read of the kernel covers more frames than a young window has: it belongs to the stream that its
+ * first one follows. */
 static struct ahead_stream *find_stream(struct ahead_table *table,
-	const struct catalog *catalog, uint32_t frame) REQUIRES(table->lock)
+	const struct catalog *catalog, uint32_t first, uint32_t last)
+	REQUIRES(table->lock)
 {
 	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
 		struct ahead_stream *s = &table->streams[i];
 
-		if (s->catalog == catalog && frame + BEHIND_MAX >= s->position &&
-			frame <= s->end)
+		if (s->catalog == catalog && last + BEHIND_MAX >= s->position &&
+			first <= s->end)
 			return s;
 	}
 	return NULL;
@@ -115,15 +121,17 @@ static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
 }
 
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
-	uint32_t frame, uint32_t content, bool is_miss)
+	uint32_t first, uint32_t frame, uint32_t content, bool is_miss)
 {
 	struct ahead_range range = {0};
 	const struct catalog *left = NULL;
 
 	if (!is_miss && atomic_load_explicit(&table->active, memory_order_relaxed) == 0)
 		return range;
+	if (first > frame || frame - first > READ_MAX)
+		first = frame;
 	mutex_lock(&table->lock);
-	struct ahead_stream *s = find_stream(table, catalog, frame);
+	struct ahead_stream *s = find_stream(table, catalog, first, frame);
 
 	if (!s && is_miss)
 		s = begin_stream(table, catalog, frame, content, &left);
@@ -131,6 +139,8 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 		s->last_use = ++table->uses;
 		if (frame > s->position)
 			s->position = frame;
+		if (frame > s->end)
+			s->end = frame; /* who reads them asks for those before */
 		if (content != s->content) {
 			s->content = content;
 			s->contents++;

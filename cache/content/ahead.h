@@ -44,9 +44,10 @@ struct ahead_range {
 void ahead_init(struct ahead_table *table);
 void ahead_release(struct ahead_table *table);
 
-/* A reader wants this frame for this content (an index); a miss also begins a stream where there is none. Returns the frames
- * to ask for at once (count 0: none), never beyond the catalog. They begin where the stream's window
- * ended: behind `frame`, or with `frame` itself when the reader has just reached that end. Who asks
- * leaves out what is here or on its way. Any thread. */
+/* A reader wants the frames from `first` to `frame` for this content (an index), or some of them; a miss
+ * also begins a stream where there is none. Returns the frames to ask for at once (count 0: none),
+ * never beyond the catalog. They begin where the stream's window ended: behind `frame`, or with
+ * `frame` itself when the reader has just reached that end. Who asks leaves out what is here or on its
+ * way. Any thread. */
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
-	uint32_t frame, uint32_t content, bool is_miss);
+	uint32_t first, uint32_t frame, uint32_t content, bool is_miss);

@@ -177,15 +177,26 @@ int content_file_attach(struct content_file *file)
 	return 0;
 }
 
-/* Tells the read-ahead where a reader is. Returns what it wants asked for. */
-static struct ahead_range touch_frame(struct content_store *store,
-	const struct catalog *c, const struct catalog_content *content, uint32_t piece,
-	bool is_miss)
-{
-	uint32_t frame = c->chunks[c->pieces[content->first_piece + piece].chunk].frame;
+/* Pieces of a content that a reader wants; none if first == end. */
+struct wanted {
+	uint32_t first;
+	uint32_t end;
+};
 
-	return ahead_touch(
-		&store->ahead, c, frame, (uint32_t)(content - c->contents), is_miss);
+static uint32_t frame_of(
+	const struct catalog *c, const struct catalog_content *content, uint32_t piece)
+{
+	return c->chunks[c->pieces[content->first_piece + piece].chunk].frame;
+}
+
+/* Tells the read-ahead where a reader is. Returns what it wants asked for. */
+static struct ahead_range touch_frames(struct content_store *store,
+	const struct catalog *c, const struct catalog_content *content,
+	const struct wanted *wanted, bool is_miss)
+{
+	return ahead_touch(&store->ahead, c, frame_of(c, content, wanted->first),
+		frame_of(c, content, wanted->end - 1), (uint32_t)(content - c->contents),
+		is_miss);
 }
 
 int content_open_record(struct content_store *store, const struct catalog *catalog,
@@ -226,7 +237,8 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 	if (r < 0)
 		return r;
 	if (content->piece_count && store->config.source) {
-		struct ahead_range range = touch_frame(store, catalog, content, 0, false);
+		struct ahead_range range = touch_frames(
+			store, catalog, content, &(struct wanted){0, 1}, false);
 
 		flight_request_ahead(store, catalog, range.first, range.count);
 	}
@@ -359,7 +371,7 @@ static ssize_t read_fd(int fd, uint64_t offset, size_t len, struct content_span 
 
 static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_t len,
 	struct content_span *out, struct waiter *w, uint32_t *missing,
-	uint32_t *missing_count, uint32_t *last) REQUIRES(file->lock)
+	uint32_t *missing_count, struct wanted *wanted) REQUIRES(file->lock)
 {
 	uint32_t base = file->content->first_piece;
 	uint32_t first;
@@ -373,7 +385,7 @@ static ssize_t read_incomplete(struct content_file *file, uint64_t offset, size_
 		return read_fd(atomic_load(&file->object_fd), offset, len, out);
 	catalog_pieces_in(file->catalog, file->content, offset, len, &first, &end);
 	*missing_count = list_missing(file, first - base, end - base, missing, &is_loose);
-	*last = end > first ? end - base - 1 : UINT32_MAX;
+	*wanted = (struct wanted){first - base, end - base};
 	if (*missing_count == 0) {
 		if (is_loose || !file->partial)
 			return assemble(file, offset, len, out);
@@ -448,10 +460,10 @@ static ssize_t read_recent(
 }
 
 /* What is not complete, or has not been looked for. `missing` is to be asked for when it returns
- * -EINPROGRESS; *last is the last piece that was wanted, UINT32_MAX if there was none. */
+ * -EINPROGRESS; `wanted` is left as it is when all is complete. */
 static ssize_t read_or_wait(struct content_file *file, uint64_t offset, size_t len,
 	struct content_span *out, struct waiter *w, uint32_t *missing, uint32_t *count,
-	uint32_t *last)
+	struct wanted *wanted)
 {
 	ssize_t n = file->content->piece_count > 1 ? copy_missing(file, offset, len) : 0;
 
@@ -464,7 +476,7 @@ static ssize_t read_or_wait(struct content_file *file, uint64_t offset, size_t l
 	if (n == 0)
 		n = fd >= 0 ? read_fd(fd, offset, len, out)
 			    : read_incomplete(
-				      file, offset, len, out, w, missing, count, last);
+				      file, offset, len, out, w, missing, count, wanted);
 	mutex_unlock(&file->lock);
 	return n;
 }
@@ -474,7 +486,7 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 {
 	uint32_t missing[PIECES_PER_READ];
 	uint32_t count = 0;
-	uint32_t last = UINT32_MAX;
+	struct wanted wanted = {0};
 	struct ahead_range ahead = {0};
 
 	*out = (struct content_span){.fd = -1};
@@ -492,9 +504,9 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 		return n; /* its open has told the read-ahead where the reader is */
 	/* once the waiter is queued it may be woken, answered and the file closed at any time */
 	content_ref(file);
-	n = read_or_wait(file, offset, len, out, w, missing, &count, &last);
-	if (last != UINT32_MAX && n != -EAGAIN && file->store->config.source)
-		ahead = touch_frame(file->store, file->catalog, file->content, last,
+	n = read_or_wait(file, offset, len, out, w, missing, &count, &wanted);
+	if (wanted.end > wanted.first && n != -EAGAIN && file->store->config.source)
+		ahead = touch_frames(file->store, file->catalog, file->content, &wanted,
 			n == -EINPROGRESS);
 	if (n == -EINPROGRESS)
 		flight_request(file, missing, count, ahead);

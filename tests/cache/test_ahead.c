@@ -32,22 +32,29 @@ static int drop(void **state)
 	return catalog.refs || other.refs || small.refs ? -1 : 0;
 }
 
+/* Reads of one frame. */
+static struct ahead_range touch(struct ahead_table *t, const struct catalog *c,
+	uint32_t frame, uint32_t content, bool is_miss)
+{
+	return ahead_touch(t, c, frame, frame, content, is_miss);
+}
+
 static void without_a_miss_nothing_is_asked_for(void **state)
 {
 	(void)state;
 	for (uint32_t f = 0; f < FRAMES; f++)
-		assert_int_equal(ahead_touch(&table, &catalog, f, 0, false).count, 0);
+		assert_int_equal(touch(&table, &catalog, f, 0, false).count, 0);
 }
 
 static void the_first_miss_asks_for_little(void **state)
 {
-	struct ahead_range r = ahead_touch(&table, &catalog, 10, 0, true);
+	struct ahead_range r = touch(&table, &catalog, 10, 0, true);
 
 	(void)state;
 	assert_int_equal(r.first, 11);
 	assert_int_equal(r.count, 2);
 	/* counted in bytes where frames are small */
-	r = ahead_touch(&table, &small, 10, 0, true);
+	r = touch(&table, &small, 10, 0, true);
 	assert_int_equal(r.first, 11);
 	assert_int_equal(r.count, 8);
 }
@@ -55,14 +62,14 @@ static void the_first_miss_asks_for_little(void **state)
 /* Every frame behind the first miss is asked for once, in order, before it is reached. */
 static void progress_asks_for_everything_once_and_in_time(void **state)
 {
-	struct ahead_range r = ahead_touch(&table, &catalog, 0, 0, true);
+	struct ahead_range r = touch(&table, &catalog, 0, 0, true);
 	uint32_t asked = 1;
 	uint32_t widest = 0;
 
 	(void)state;
 	for (uint32_t f = 0; f < FRAMES; f++) {
 		if (f)
-			r = ahead_touch(&table, &catalog, f, 0, false);
+			r = touch(&table, &catalog, f, 0, false);
 		if (r.count) {
 			assert_int_equal(r.first, asked);
 			asked += r.count;
@@ -76,13 +83,52 @@ static void progress_asks_for_everything_once_and_in_time(void **state)
 	assert_int_equal(table.active, 0); /* it has seen the end */
 }
 
+/* A READ of the kernel is 1 MiB, four to six frames; the first window is two. */
+static void reads_of_many_frames_are_one_stream(void **state)
+{
+	uint32_t asked = 0;
+	uint32_t widest = 0;
+	unsigned int misses = 0;
+
+	(void)state;
+	for (uint32_t f = 0; f + 5 <= FRAMES; f += 5) {
+		bool is_miss = asked < f + 5;
+		struct ahead_range r =
+			ahead_touch(&table, &catalog, f, f + 4, 0, is_miss);
+
+		misses += is_miss;
+		if (r.count) {
+			assert_true(r.first >= asked); /* nothing twice */
+			asked = r.first + r.count;
+			widest = r.count > widest ? r.count : widest;
+		}
+		assert_in_range(table.active, 0, 1);
+	}
+	assert_int_equal(asked, FRAMES);
+	assert_in_range(misses, 1, 3); /* of 200: the ramp */
+	assert_true(widest >= 32);
+}
+
+/* Pieces that other versions have, too, may lie anywhere: what is between is nobody's. */
+static void a_read_from_here_and_there_asks_for_what_is_behind_it(void **state)
+{
+	(void)state;
+	touch(&table, &catalog, 0, 0, true);
+	struct ahead_range r = ahead_touch(&table, &catalog, 1, 800, 0, true);
+
+	assert_int_equal(r.first, 801);
+	assert_in_range(r.count, 1, 4);
+	r = ahead_touch(&table, &catalog, 900, 20, 0, true);
+	assert_in_range(r.first, 3, 21);
+}
+
 static void a_seek_begins_a_small_window_again(void **state)
 {
 	(void)state;
-	ahead_touch(&table, &catalog, 0, 0, true);
+	touch(&table, &catalog, 0, 0, true);
 	for (uint32_t f = 1; f < 50; f++)
-		ahead_touch(&table, &catalog, f, 0, false);
-	struct ahead_range r = ahead_touch(&table, &catalog, 800, 0, true);
+		touch(&table, &catalog, f, 0, false);
+	struct ahead_range r = touch(&table, &catalog, 800, 0, true);
 
 	assert_int_equal(r.first, 801);
 	assert_in_range(r.count, 1, 4);
@@ -93,10 +139,10 @@ static void readers_who_overtake_each_other_are_one_stream(void **state)
 	uint32_t asked = 0;
 
 	(void)state;
-	ahead_touch(&table, &catalog, 100, 0, true);
+	touch(&table, &catalog, 100, 0, true);
 	for (uint32_t f = 101; f < 200; f++) {
-		asked += ahead_touch(&table, &catalog, f, 0, true).count;
-		assert_int_equal(ahead_touch(&table, &catalog, f - 2, 0, true).count, 0);
+		asked += touch(&table, &catalog, f, 0, true).count;
+		assert_int_equal(touch(&table, &catalog, f - 2, 0, true).count, 0);
 	}
 	assert_int_equal(table.active, 1);
 	assert_true(asked > 90);
@@ -105,25 +151,25 @@ static void readers_who_overtake_each_other_are_one_stream(void **state)
 /* All in the first frame: a storm is seen before the reader comes to the next. */
 static void many_small_files_get_the_whole_window(void **state)
 {
-	uint32_t asked = ahead_touch(&table, &catalog, 0, 0, true).count;
+	uint32_t asked = touch(&table, &catalog, 0, 0, true).count;
 
 	(void)state;
 	for (uint32_t content = 1; content < 20; content++)
-		asked += ahead_touch(&table, &catalog, 0, content, false).count;
+		asked += touch(&table, &catalog, 0, content, false).count;
 	assert_in_range(asked, 100, FRAMES);
 	/* one large file is none, however often it is touched */
-	asked = ahead_touch(&table, &other, 0, 7, true).count;
+	asked = touch(&table, &other, 0, 7, true).count;
 	for (int i = 0; i < 100; i++)
-		asked += ahead_touch(&table, &other, 0, 7, false).count;
+		asked += touch(&table, &other, 0, 7, false).count;
 	assert_in_range(asked, 1, 4);
 }
 
 static void catalogs_have_streams_of_their_own(void **state)
 {
 	(void)state;
-	ahead_touch(&table, &catalog, 5, 0, true);
-	assert_int_equal(ahead_touch(&table, &other, 6, 0, false).count, 0);
-	assert_int_equal(ahead_touch(&table, &other, 5, 0, true).first, 6);
+	touch(&table, &catalog, 5, 0, true);
+	assert_int_equal(touch(&table, &other, 6, 0, false).count, 0);
+	assert_int_equal(touch(&table, &other, 5, 0, true).first, 6);
 	assert_int_equal(table.active, 2);
 }
 
@@ -136,10 +182,10 @@ static void more_streams_than_places_push_the_oldest_out(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
 		many[i].frame_count = FRAMES;
 		many[i].frames = frames;
-		assert_true(ahead_touch(&table, &many[i], 0, 0, true).count > 0);
+		assert_true(touch(&table, &many[i], 0, 0, true).count > 0);
 	}
 	assert_int_equal(table.active, AHEAD_STREAMS);
-	assert_int_equal(ahead_touch(&table, &many[0], 1, 0, false).count, 0);
+	assert_int_equal(touch(&table, &many[0], 1, 0, false).count, 0);
 	/* a stream holds its catalog, and lets it go when it is pushed out */
 	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
 		held += many[i].refs;
@@ -149,7 +195,7 @@ static void more_streams_than_places_push_the_oldest_out(void **state)
 static void the_last_frame_asks_for_nothing(void **state)
 {
 	(void)state;
-	assert_int_equal(ahead_touch(&table, &catalog, FRAMES - 1, 0, true).count, 0);
+	assert_int_equal(touch(&table, &catalog, FRAMES - 1, 0, true).count, 0);
 	assert_int_equal(table.active, 0);
 }
 
@@ -160,6 +206,8 @@ int main(void)
 		T(without_a_miss_nothing_is_asked_for),
 		T(the_first_miss_asks_for_little),
 		T(progress_asks_for_everything_once_and_in_time),
+		T(reads_of_many_frames_are_one_stream),
+		T(a_read_from_here_and_there_asks_for_what_is_behind_it),
 		T(a_seek_begins_a_small_window_again),
 		T(readers_who_overtake_each_other_are_one_stream),
 		T(many_small_files_get_the_whole_window),
