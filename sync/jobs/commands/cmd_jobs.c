@@ -2,6 +2,7 @@
 #include "cache/base/cli.h"
 #include "cache/base/io.h"
 #include "sync/jobs/commands/commands.h"
+#include "sync/jobs/records/record_json.h"
 #include "sync/watch/control_verbs.h"
 
 #include <getopt.h>
@@ -35,9 +36,9 @@ static void print_run(const cJSON *run)
 	const cJSON *p = cJSON_GetObjectItemCaseSensitive(run, "progress");
 	double total = control_number(p, "bytes_total", 0);
 
-	printf("%6.0f  %-9s  %-20s %-11s ", control_number(run, "run", 0),
+	printf("%6.0f  %-9s  %-20s %-15s ", control_number(run, "run", 0),
 		control_text(run, "state", "?"), control_text(run, "job", "?"),
-		control_text(run, "mode", "?"));
+		record_mode_text(run));
 	print_globs(run);
 	if (p)
 		printf("  %s", control_text(p, "phase", ""));
@@ -56,7 +57,7 @@ static int print_jobs(const cJSON *answer)
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(answer, "runs"))
 	{
 		if (is_first)
-			printf("   run  state      job                  mode        "
+			printf("   run  state      job                  mode            "
 			       "packages\n");
 		is_first = false;
 		print_run(item);

@@ -103,8 +103,10 @@ static int print_page(const char *mountpoint, double id, double *at)
 		return r;
 	cJSON_ArrayForEach(change, cJSON_GetObjectItemCaseSensitive(answer, "changes"))
 	{
+		AUTO_FREE char *path = record_path_of(change);
+
 		printf("%-8s ", control_text(change, "what", "?"));
-		record_print_path(stdout, control_text(change, "path", "?"));
+		record_print_path(stdout, path ? path : "?");
 		printf("\n");
 	}
 	*at = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(answer, "changes"))

@@ -66,9 +66,9 @@ static void print_row(const cJSON *run)
 	(void)snprintf(revision, sizeof(revision), "%.0f-%.0f",
 		control_number(run, "revision_before", 0),
 		control_number(run, "revision_after", 0));
-	printf("%6.0f  %-19s  %-9s  %-11s  %-12s  %9s  %7.0f  %7.0f  %7.0f  %9s  %s\n",
+	printf("%6.0f  %-19s  %-9s  %-15s  %-12s  %9s  %7.0f  %7.0f  %7.0f  %9s  %s\n",
 		control_number(run, "run", 0), start, control_text(run, "state", "?"),
-		control_text(run, "mode", "?"), control_text(run, "job", ""), revision,
+		record_mode_text(run), control_text(run, "job", ""), revision,
 		control_number(run, "added", 0), control_number(run, "changed", 0),
 		control_number(run, "removed", 0), fetched,
 		control_text(run, "message", ""));
@@ -83,7 +83,7 @@ static int list_runs(const struct arguments *a)
 		return EXIT_FAILED;
 	if (a->as_json)
 		return control_print(answer);
-	printf("%6s  %-19s  %-9s  %-11s  %-12s  %9s  %7s  %7s  %7s  %9s\n", "RUN",
+	printf("%6s  %-19s  %-9s  %-15s  %-12s  %9s  %7s  %7s  %7s  %9s\n", "RUN",
 		"START (UTC)", "STATE", "MODE", "JOB", "REVISION", "ADDED", "CHANGED",
 		"REMOVED", "FETCHED");
 	cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(answer, "runs"))
@@ -152,10 +152,8 @@ static void print_run(const cJSON *run)
 	char text[32];
 	const cJSON *glob;
 
-	printf("run              %.0f, %s, %s%s%s, by %s\n",
-		control_number(run, "run", 0), control_text(run, "job", ""),
-		control_text(run, "mode", "?"),
-		control_is_true(run, "dry_run") ? ", dry" : "",
+	printf("run              %.0f, %s, %s%s, by %s\n", control_number(run, "run", 0),
+		control_text(run, "job", ""), record_mode_text(run),
 		control_is_true(run, "deep") ? ", deep" : "",
 		control_text(run, "trigger", "?"));
 	printf("state            %s\n", control_text(run, "state", "?"));

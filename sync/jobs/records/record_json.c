@@ -149,6 +149,15 @@ static void add_side(cJSON *object, const char *name, const struct change_side *
 	cJSON_AddNumberToObject(o, "bytes", (double)side->bytes);
 }
 
+const char *record_mode_text(const cJSON *run)
+{
+	bool is_full = strcmp(control_text(run, "mode", ""), "full") == 0;
+
+	if (control_is_true(run, "dry_run"))
+		return is_full ? "dry full" : "dry incremental";
+	return is_full ? "full" : "incremental";
+}
+
 void record_add_change(cJSON *object, const struct change_record *change)
 {
 	record_add_path(object, "path", change->path);

@@ -18,6 +18,9 @@ char *record_path_of(const cJSON *item);
 /* Adds all that is known of a run. */
 void record_add_run(cJSON *object, const struct run_record *run);
 
+/* How the run of an answer was meant, in a word or two: "full", "dry full", "incremental", ... */
+const char *record_mode_text(const cJSON *run);
+
 void record_add_change(cJSON *object, const struct change_record *change);
 
 /* Prints a path that must not disturb a terminal or a line: control characters, backslashes and what

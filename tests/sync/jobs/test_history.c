@@ -72,10 +72,10 @@ static void runs_are_told_newest_first(void **state)
 	for (int i = 0; i < 25; i++)
 		add_run(NOW + i * NS_PER_SEC);
 	assert_int_equal(history(NULL, NULL, NULL, NULL), EXIT_DONE);
-	assert_non_null(
-		strstr(verb_output, "\n    25  2026-03-01 12:00:24  done       full   "
-				    "      nightly             "
-				    "4-5        1        0        2    3.0 MiB  \n"));
+	assert_non_null(strstr(verb_output,
+		"\n    25  2026-03-01 12:00:24  done       full       "
+		"      nightly             "
+		"4-5        1        0        2    3.0 MiB  \n"));
 	assert_non_null(strstr(verb_output, "\n     6  "));
 	assert_null(strstr(verb_output, "\n     5  "));
 	assert_int_equal(history("--limit", "3", "--json", NULL), EXIT_DONE);
