@@ -110,6 +110,8 @@ int fetcher_new(const struct fetcher_config *config, struct fetcher **out)
 
 void fetcher_stop(struct fetcher *fetcher)
 {
+	if (!fetcher)
+		return;
 	atomic_store(&fetcher->is_stopping, true);
 	/* what the transport lets go of runs to its end on the workers, who may find it
 	 * stopped when they ask for another try */

@@ -217,6 +217,8 @@ umount read-only
 step "one cache serves one mount"
 mount_depot mnt "$good_url"
 refused 'in use|lock' "$key" "$work/mnt.cache" "$good_url" "$work/empty"
+assert_exit 1 "$DEPOTFS" mount "$good_url" "$work/empty" -f -o "key=$key,cache=$work/mnt.cache"
+assert_says 'in use'
 step "mountpoints that will not do"
 assert_exit 1 "$DEPOTFS" mount "$good_url" "$work/mnt" -o "key=$key,cache=$work/other.cache"
 assert_says 'mounted'
