@@ -107,6 +107,18 @@ sync_mount mnt
 assert_same "$work/tree" "$work/mnt"
 assert_equal revision "$(revision_of "$work/mnt/pkg/a/2.0")" 3
 
+step "the guard stops an incremental sync, too, that a directory's replacement would make remove"
+mv "$work/tree" "$work/whole"
+mkdir -p "$work/tree/pkg"
+printf 'gone\n' >"$work/tree/pkg/a"
+publish depot "$work/tree" --packages 'pkg/*/*'
+expect_errors mnt 'guard'
+sync_status=1 sync_mount mnt --incremental
+assert_says 'guard'
+[ -d "$work/mnt/pkg/a/2.0" ] || fail "the guard came too late"
+rm -r "$work/tree"
+mv "$work/whole" "$work/tree"
+
 step "the guard stops the publish of an emptied tree, and lets it through once"
 mkdir "$work/empty"
 publish depot "$work/empty" --packages 'pkg/*/*'

@@ -92,7 +92,8 @@ static void take_counts(struct run *run, const struct plan *plan)
 		t->removed, t->stale);
 }
 
-/* A full sync that would remove surprisingly much stops before anything is changed. */
+/* What would remove surprisingly much stops before anything is changed: an incremental sync does,
+ * too, where a file or a link takes a directory's place. */
 static int judge_guard(struct run *run, const struct plan *plan)
 {
 	const struct plan_totals *t = plan_totals(plan);
@@ -262,8 +263,7 @@ static int execute(struct run *run, const struct glob_list *selection)
 	run->has_changes = !plan_is_empty(plan);
 	if (run->record->is_dry)
 		return record_plan(run, plan);
-	if (run->record->is_full)
-		r = judge_guard(run, plan);
+	r = judge_guard(run, plan);
 	if (r == 0)
 		r = run_hook_before(run, plan);
 	if (r < 0)
