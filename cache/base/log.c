@@ -20,12 +20,33 @@ static atomic_bool to_stderr = true;
 static struct mutex last_lock = MUTEX_INIT;
 static char last_error[512] GUARDED_BY(last_lock);
 
-int log_open(const char *path)
+int log_open_file(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+	struct stat st;
+	/* a pipe that nobody reads would hold up whoever opens it */
+	int fd = open(path,
+		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+		0640);
 
 	if (fd < 0)
 		return -errno;
+	int r = fstat(fd, &st) < 0 ? -errno : 0;
+
+	if (r == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+		r = -EPERM;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int log_open(const char *path)
+{
+	int fd = log_open_file(path);
+
+	if (fd < 0)
+		return fd;
 	int old = atomic_load(&log_fd);
 
 	if (old < 0) {

@@ -15,6 +15,10 @@
 
 enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
+/* Opens a file to append lines to, and makes it if it is missing: no symbolic link, and no pipe, which
+ * would hold up whoever writes to it. Returns the descriptor or -errno. */
+int log_open_file(const char *path) WARN_UNUSED;
+
 /* Appends to the file at `path` from now on, with time stamps. Returns 0 or -errno.
  * A second call goes on in another file, while any thread may log; the first one comes before threads
  * start. */

@@ -82,10 +82,8 @@ struct job_log *job_log_open(const char *directory, const struct run_record *run
 		if (r == 0)
 			r = io_mkdirs(directory, 0750);
 		if (r == 0) {
-			log->fd = open(path,
-				O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-				0640);
-			r = log->fd < 0 ? -errno : 0;
+			log->fd = log_open_file(path);
+			r = log->fd < 0 ? log->fd : 0;
 		}
 		if (r == 0) {
 			mutex_init(&log->lock);

@@ -8,6 +8,7 @@
 #include "cache/state/state_db.h"
 #include "sync/jobs/job_log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +109,25 @@ static void an_interrupted_run_goes_on_in_its_log(void **state)
 		"as stale, 0 skipped, 4096 bytes fetched, 0 re-used\n");
 }
 
+/* Whoever may write to the directory could have put it there. */
+static void a_pipe_in_place_of_a_log_holds_nobody_up(void **state)
+{
+	struct run_record run = run_of(8);
+	char path[160];
+
+	(void)state;
+	job_log_close(job_log_open(directory, &run), &run);
+	run = run_of(9);
+	(void)snprintf(path, sizeof(path), "%s/run-9.log", directory);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(job_log_open(directory, &run));
+	AUTO_CLOSE int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	assert_true(reader >= 0);
+	assert_null(job_log_open(directory, &run));
+	assert_int_equal(log_open(path), -EPERM);
+}
+
 static void without_a_directory_nothing_is_written(void **state)
 {
 	struct run_record run = run_of(7);
@@ -198,6 +218,8 @@ int main(void)
 			an_interrupted_run_goes_on_in_its_log, make, drop),
 		cmocka_unit_test_setup_teardown(
 			without_a_directory_nothing_is_written, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_pipe_in_place_of_a_log_holds_nobody_up, make, drop),
 		cmocka_unit_test_setup_teardown(
 			what_history_forgot_goes_and_nothing_else, make, drop),
 		cmocka_unit_test_setup_teardown(
