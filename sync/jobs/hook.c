@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -21,12 +22,16 @@
 #define ENV_MAX	       64
 #define GRACE_NS       (5 * NS_PER_SEC)
 #define POLL_NS	       (100 * NS_PER_MS)
+#define STEP_BYTES     4096
+#define PIPE_BYTES     (64 * 1024) /* what it may have left in the pipe at its end */
 
 struct running {
 	const struct hook *hook;
 	pid_t pid;
 	int pidfd;
-	int output; /* what it prints; -1 once it is closed */
+	int output;    /* what it prints; -1 once it is closed */
+	size_t passed; /* bytes of it that went to on_line() */
+	bool is_too_much;
 	size_t line_len;
 	char line[LINE_MAX_BYTES];
 };
@@ -108,30 +113,56 @@ static int spawn(const struct hook *hook, int input, int output, pid_t *out)
 	return -r;
 }
 
+static void pass_line(struct running *run, const char *line)
+{
+	if (run->hook->on_line)
+		run->hook->on_line(run->hook->arg, line);
+}
+
+/* It goes to a log: one that never stops talking must not fill the disk. */
 static void end_line(struct running *run)
 {
 	run->line[run->line_len] = '\0';
-	if (run->line_len && run->hook->on_line)
-		run->hook->on_line(run->hook->arg, run->line);
+	run->passed += run->line_len + 1;
+	if (run->line_len && run->passed <= HOOK_OUTPUT_MAX) {
+		pass_line(run, run->line);
+	} else if (run->passed > HOOK_OUTPUT_MAX && !run->is_too_much) {
+		run->is_too_much = true;
+		pass_line(run, "(what it prints further is left out)");
+	}
 	run->line_len = 0;
 }
 
-static void take_output(struct running *run)
+/* How many bytes it had to say; 0: none for now, or for ever. */
+static size_t take_output(struct running *run)
 {
-	char step[4096];
+	char step[STEP_BYTES];
 	ssize_t n = read(run->output, step, sizeof(step));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return 0;
 	if (n <= 0) {
 		close(TAKE_FD(run->output));
-		return;
+		return 0;
 	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (step[i] == '\n' || run->line_len == sizeof(run->line) - 1)
 			end_line(run);
 		if (step[i] != '\n')
 			run->line[run->line_len++] = step[i];
+	}
+	return (size_t)n;
+}
+
+/* Its last words; what it left in the background may hold the pipe and talk on. */
+static void take_rest(struct running *run)
+{
+	size_t taken = 0;
+	size_t n = STEP_BYTES;
+
+	while (run->output >= 0 && n && taken < PIPE_BYTES) {
+		n = take_output(run);
+		taken += n;
 	}
 }
 
@@ -151,10 +182,12 @@ static int follow(struct running *run, int64_t until_ns, const atomic_bool *is_c
 
 		if (n < 0 && errno != EINTR)
 			return 0;
-		if (n > 0 && fds[1].revents)
-			take_output(run);
-		if (n > 0 && fds[0].revents && !(fds[1].revents & POLLIN))
+		if (n > 0 && fds[0].revents) {
+			take_rest(run);
 			return 1;
+		}
+		if (n > 0 && fds[1].revents)
+			(void)take_output(run);
 	}
 }
 
@@ -205,13 +238,33 @@ static int watch(struct running *run, char *words)
 	return r < 0 ? r : judge(hook, status, words);
 }
 
+/* It runs as the daemon's user: only he, or root, may say what it does. */
+static int check_owner(const struct hook *hook, char *words)
+{
+	struct stat st;
+
+	if (stat(hook->path, &st) < 0)
+		return 0; /* starting it tells why */
+	if ((st.st_uid == 0 || st.st_uid == geteuid()) &&
+		!(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return 0;
+	(void)snprintf(words, HOOK_WORDS_SIZE,
+		"%s is not run: others than its owner may write it, or its owner is "
+		"neither root nor the daemon's user",
+		hook->path);
+	return -EPERM;
+}
+
 int hook_run(const struct hook *hook, char words[HOOK_WORDS_SIZE])
 {
 	struct running run = {.hook = hook, .output = -1};
 	int pipe_fds[2] = {-1, -1};
 	AUTO_CLOSE int input = make_input(hook);
-	int r = input < 0 ? input : 0;
+	int r = check_owner(hook, words);
 
+	if (r < 0)
+		return r;
+	r = input < 0 ? input : 0;
 	words[0] = '\0';
 	if (r == 0 && pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		r = -errno;

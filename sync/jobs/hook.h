@@ -8,7 +8,7 @@
  *
  * It runs in a process group of its own, in the root directory, with a small environment: PATH,
  * LANG=C and what `env` says. Its standard input holds `input`; each line that it prints goes to
- * on_line().
+ * on_line(), up to HOOK_OUTPUT_MAX bytes. What others may write is not run.
  */
 #pragma once
 
@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #define HOOK_WORDS_SIZE 256
+#define HOOK_OUTPUT_MAX (1024 * 1024)
 
 struct hook {
 	const char *path;	/* absolute, of an executable */
@@ -34,5 +35,5 @@ struct hook {
 
 /* Waits for its end; what it leaves in the background, but in its group, ends with it. Returns 0
  * when it exited with 0; otherwise `words` say why not: -ECHILD for another status or a signal,
- * -ETIMEDOUT, -ECANCELED, or why it could not be started (-ENOENT, -EACCES, ...). */
+ * -ETIMEDOUT, -ECANCELED, -EPERM if others may write it, or why it could not be started (-ENOENT, -EACCES, ...). */
 int hook_run(const struct hook *hook, char words[HOOK_WORDS_SIZE]) WARN_UNUSED;

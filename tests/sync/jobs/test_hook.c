@@ -140,6 +140,56 @@ static void the_last_words_of_a_hook_are_not_lost(void **state)
 	}
 }
 
+static size_t heard;
+static bool has_heard_of_more;
+
+static void count_line(void *arg, const char *line)
+{
+	(void)arg;
+	heard += strlen(line);
+	has_heard_of_more |= strstr(line, "left out") != NULL;
+}
+
+static void a_hook_that_never_stops_talking_fills_no_disk(void **state)
+{
+	struct hook hook = {
+		.path = script, .timeout_ns = 60 * NS_PER_SEC, .on_line = count_line};
+	char words[HOOK_WORDS_SIZE];
+
+	(void)state;
+	write_script("yes | head -c 3000000");
+	assert_int_equal(hook_run(&hook, words), 0);
+	assert_true(has_heard_of_more);
+	assert_in_range(heard, HOOK_OUTPUT_MAX / 2 - 1000, HOOK_OUTPUT_MAX + 100);
+}
+
+/* In a session of its own it is not the hook's group's any more. */
+static void what_a_hook_leaves_behind_does_not_hold_it_up(void **state)
+{
+	char words[HOOK_WORDS_SIZE];
+	int64_t start_ns = clock_mono_ns();
+
+	(void)state;
+	assert_int_equal(run("setsid timeout 20 yes >&1 2>/dev/null & sleep 0.2",
+				 15 * NS_PER_SEC, NULL, words),
+		0);
+	assert_true(clock_mono_ns() - start_ns < 10 * NS_PER_SEC);
+}
+
+static void what_others_may_write_is_not_run(void **state)
+{
+	struct hook hook = {
+		.path = script, .timeout_ns = 10 * NS_PER_SEC, .on_line = note_line};
+	char words[HOOK_WORDS_SIZE];
+
+	(void)state;
+	write_script("echo run");
+	assert_int_equal(chmod(script, 0722), 0);
+	assert_int_equal(hook_run(&hook, words), -EPERM);
+	assert_non_null(strstr(words, "others"));
+	assert_string_equal(said, "");
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -165,6 +215,9 @@ int main(void)
 		cmocka_unit_test(a_hook_that_hangs_is_ended_with_its_children),
 		cmocka_unit_test(a_cancelled_job_ends_its_hook),
 		cmocka_unit_test(the_last_words_of_a_hook_are_not_lost),
+		cmocka_unit_test(a_hook_that_never_stops_talking_fills_no_disk),
+		cmocka_unit_test(what_a_hook_leaves_behind_does_not_hold_it_up),
+		cmocka_unit_test(what_others_may_write_is_not_run),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
