@@ -30,9 +30,11 @@ static void add_progress(struct reconciler *r, cJSON *run)
 		(double)(p->fetch.contents_done + p->fetch.contents_failed));
 }
 
-static void describe_run(
-	struct reconciler *r, const struct run_record *record, cJSON *out)
+static void describe_run(struct reconciler *r, struct run_record *record, cJSON *out)
 {
+	char message[RUN_MESSAGE_SIZE];
+
+	(void)run_queue_correct(r->queue, record, message, sizeof(message));
 	record_add_run(out, record);
 	if (record->id == run_queue_running(r->queue))
 		add_progress(r, out);
@@ -66,6 +68,10 @@ static int answer_jobs(void *arg, const cJSON *request, cJSON *answer)
 
 	(void)request;
 	for (size_t i = 0; error == 0 && i < list.count && i < JOBS_LISTED; i++) {
+		char message[RUN_MESSAGE_SIZE];
+
+		if (run_queue_correct(r->queue, &list.items[i], message, sizeof(message)))
+			continue;
 		cJSON *run = cJSON_CreateObject();
 
 		describe_run(r, &list.items[i], run);

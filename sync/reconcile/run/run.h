@@ -23,6 +23,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#define RUN_MESSAGE_SIZE 512
+
 /* What runs work with. Borrowed for as long as runs are executed. */
 struct run_env {
 	const char *mountpoint;
@@ -72,9 +74,9 @@ struct run {
 	struct run_progress *progress;
 	const atomic_bool *is_cancelled;
 	struct job_log *log;
-	int64_t next_attempt_ns; /* real time, if this one fails; 0: none */
-	bool has_changes;	 /* the plan's root is not what is shown */
-	char message[512];	 /* record->message points here at the end */
+	int64_t next_attempt_ns;	/* real time, if this one fails; 0: none */
+	bool has_changes;		/* the plan's root is not what is shown */
+	char message[RUN_MESSAGE_SIZE]; /* record->message points here at the end */
 };
 
 /* Sets record->state, ->counts, ->revision_after and ->message. Returns 0 when it was done, else

@@ -7,6 +7,7 @@
 #include "cache/base/mutex.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 struct queued {
@@ -20,6 +21,7 @@ struct run_queue {
 	struct condition changed;
 	struct queued *first;	  /* lock */
 	struct queued *taken;	  /* lock; the runner's own but for its id */
+	struct queued *unwritten; /* lock; ended, and the database would not take it */
 	bool is_stopping;	  /* lock */
 	atomic_bool is_cancelled; /* the taken one */
 };
@@ -33,6 +35,16 @@ static void queued_free(struct queued *q)
 	free((char *)(uintptr_t)q->run.prefetch);
 	free((char *)(uintptr_t)q->run.message);
 	free(q);
+}
+
+static void free_all(struct queued **first)
+{
+	while (*first) {
+		struct queued *q = *first;
+
+		*first = q->next;
+		queued_free(q);
+	}
 }
 
 static const char *text(const char *s)
@@ -122,17 +134,30 @@ int run_queue_new(struct state_db *db, struct run_queue **out)
 	return 0;
 }
 
+/* What the database would not take before: a full disk may have room again. */
+static void write_late(struct run_queue *queue)
+{
+	mutex_lock(&queue->lock);
+	while (queue->unwritten) {
+		struct queued *q = queue->unwritten;
+		int r = state_db_run_update(queue->db, &q->run);
+
+		if (r < 0 && r != -ENOENT)
+			break;
+		queue->unwritten = q->next;
+		queued_free(q);
+	}
+	mutex_unlock(&queue->lock);
+}
+
 void run_queue_free(struct run_queue *queue)
 {
 	if (!queue)
 		return;
+	write_late(queue);
 	mutex_lock(&queue->lock);
-	while (queue->first) {
-		struct queued *q = queue->first;
-
-		queue->first = q->next;
-		queued_free(q);
-	}
+	free_all(&queue->first);
+	free_all(&queue->unwritten);
 	mutex_unlock(&queue->lock);
 	condition_release(&queue->changed);
 	mutex_release(&queue->lock);
@@ -219,12 +244,42 @@ void run_queue_finish(struct run_queue *queue, struct run_record *run)
 
 	if (run_state_is_over(run->state))
 		run->end_ns = clock_real_ns();
-	if (state_db_run_update(queue->db, run) < 0)
+	write_late(queue);
+	int r = state_db_run_update(queue->db, run);
+
+	if (r < 0)
 		log_warn("the end of run %lld is not in the history", (long long)run->id);
 	mutex_lock(&queue->lock);
 	queue->taken = NULL;
+	if (r < 0) {
+		q->next = queue->unwritten;
+		queue->unwritten = q;
+	}
 	mutex_unlock(&queue->lock);
-	queued_free(q);
+	if (r == 0)
+		queued_free(q);
+}
+
+bool run_queue_correct(struct run_queue *queue, struct run_record *record, char *message,
+	size_t message_size)
+{
+	bool is_found = false;
+
+	mutex_lock(&queue->lock);
+	for (const struct queued *q = queue->unwritten; q && !is_found; q = q->next) {
+		is_found = q->run.id == record->id;
+		if (!is_found)
+			continue;
+		(void)snprintf(message, message_size, "%s", text(q->run.message));
+		record->message = message;
+		record->state = q->run.state;
+		record->end_ns = q->run.end_ns;
+		record->revision_before = q->run.revision_before;
+		record->revision_after = q->run.revision_after;
+		record->counts = q->run.counts;
+	}
+	mutex_unlock(&queue->lock);
+	return is_found;
 }
 
 const atomic_bool *run_queue_cancelled(const struct run_queue *queue)

@@ -40,6 +40,11 @@ int run_queue_take(struct run_queue *queue, struct run_record **out) WARN_UNUSED
 /* Writes how it ended: its state is over, or RUN_QUEUED to leave it to the next start. */
 void run_queue_finish(struct run_queue *queue, struct run_record *run);
 
+/* Sets in `record`, read from the database, how its run ended if the database (a full disk) did not
+ * take it: it would seem to run for ever. Its message is then kept in `message`. Any thread. */
+bool run_queue_correct(struct run_queue *queue, struct run_record *record, char *message,
+	size_t message_size);
+
 /* Whether the running one is to end. Borrowed as long as the queue; any thread. */
 const atomic_bool *run_queue_cancelled(const struct run_queue *queue);
 

@@ -9,8 +9,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char directory[32];
@@ -206,11 +208,45 @@ static int tear_down(void **state)
 	return rmdir(directory);
 }
 
+/* A full disk, as files may not grow. */
+static void what_the_database_does_not_take_has_ended_all_the_same(void **state)
+{
+	struct rlimit before;
+	struct run_record *run;
+	struct run_record seen;
+	char message[64];
+	int64_t first = add("sync", "", false);
+	int64_t second = add("nightly", "", false);
+
+	(void)state;
+	take(first, &run);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	finish(run, RUN_FAILED);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(state_of(first), RUN_RUNNING);
+	seen = (struct run_record){.id = first, .state = RUN_RUNNING};
+	assert_true(run_queue_correct(queue, &seen, message, sizeof(message)));
+	assert_int_equal(seen.state, RUN_FAILED);
+	assert_true(seen.end_ns > 0);
+	seen = (struct run_record){.id = second};
+	assert_false(run_queue_correct(queue, &seen, message, sizeof(message)));
+	take(second, &run);
+	finish(run, RUN_DONE);
+	assert_int_equal(state_of(first), RUN_FAILED);
+	seen = (struct run_record){.id = first};
+	assert_false(run_queue_correct(queue, &seen, message, sizeof(message)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_are_taken_in_order),
 		cmocka_unit_test(the_same_again_joins_what_waits_but_not_what_runs),
+		cmocka_unit_test(what_the_database_does_not_take_has_ended_all_the_same),
 		cmocka_unit_test(a_cancelled_run_is_over),
 		cmocka_unit_test(what_a_kill_interrupted_waits_again),
 		cmocka_unit_test(a_stop_wakes_who_waits),
