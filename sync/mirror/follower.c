@@ -284,6 +284,11 @@ int follower_open(struct follower *f, struct follower_result *out)
 	begin(out);
 	int r = ask_sources(f, 0, true, out);
 
+	if (r < 0 && r != -ENOMEM && r != -ECANCELED && f->saved.has_head) {
+		/* a full disk takes no new head: a mount shows what it did rather than nothing */
+		begin(out);
+		r = 0;
+	}
 	if (r == 0 && !out->is_online && f->refusals.wrong_repository)
 		/* going on with the saved tree would hide that this one was meant */
 		r = log_error_errno(-EXDEV,

@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -174,6 +176,29 @@ static void without_sources_the_saved_head_serves(void **state)
 	assert_false(result.is_online);
 	assert_int_equal(result.head.revision, 3);
 	assert_string_equal(result.trust.id, ID);
+}
+
+/* As files may not grow. */
+static void where_a_full_disk_takes_no_new_head_the_saved_one_serves(void **state)
+{
+	struct rlimit before;
+
+	(void)state;
+	follow_first();
+	put_head(ID, 6, 4, 0, 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	int r = follow(depot.url, "stable");
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(r, 0);
+	assert_false(result.is_online);
+	assert_int_equal(result.head.revision, 3);
+	assert_int_equal(follow(depot.url, "stable"), 0);
+	assert_int_equal(result.head.revision, 4);
 }
 
 static void a_missing_channel_is_named(void **state)
@@ -610,6 +635,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FOLLOW_TEST(a_first_head_is_taken_and_a_newer_one_followed),
 		FOLLOW_TEST(without_sources_the_saved_head_serves),
+		FOLLOW_TEST(where_a_full_disk_takes_no_new_head_the_saved_one_serves),
 		FOLLOW_TEST(a_missing_channel_is_named),
 		FOLLOW_TEST(an_older_head_is_a_rollback),
 		FOLLOW_TEST(another_head_of_the_same_sequence_is_a_mismatch),
