@@ -99,6 +99,24 @@ static int check_apart(const struct mount_options *o)
 	return 0;
 }
 
+/* Who may write here decides what the mount shows: what lies in the cache counts as verified. */
+static int check_cache_owner(const struct mirror *m)
+{
+	struct stat st;
+
+	if (fstat(m->cache_dirfd, &st) < 0)
+		return -errno;
+	bool is_ours = st.st_uid == 0 || st.st_uid == geteuid();
+	bool is_open = (st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX);
+
+	if (is_ours && !is_open)
+		return 0;
+	return log_error_errno(-EPERM,
+		"the cache directory %s can be changed by others than its daemon: make "
+		"it belong to the daemon's user, with mode 0700",
+		m->options.cache);
+}
+
 static int open_cache_dir(struct mirror *m)
 {
 	const char *path = m->options.cache;
@@ -112,7 +130,9 @@ static int open_cache_dir(struct mirror *m)
 	if (m->cache_dirfd < 0)
 		return log_error_errno(-errno, "cannot open the cache directory %s: %s",
 			path, log_strerror(errno));
-	r = check_apart(&m->options);
+	r = check_cache_owner(m);
+	if (r == 0)
+		r = check_apart(&m->options);
 	if (r < 0)
 		return r;
 	m->cache_lock = file_lock_take(m->cache_dirfd, "lock", &holder);

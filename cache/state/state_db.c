@@ -7,9 +7,12 @@
 #include "cache/state/state_sql.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define SCHEMA_VERSION 1
 
@@ -71,10 +74,23 @@ static int query_version(sqlite3 *sql, int *out)
 	return code == SQLITE_ROW ? SQLITE_OK : code;
 }
 
+/* It names what lies in directories that not everybody may read; SQLite would make it by the umask, and
+ * gives its log the file's own mode. */
+static void keep_private(const char *path)
+{
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd >= 0 && fchmod(fd, 0600) < 0)
+		log_debug("%s keeps its mode", path);
+}
+
 /* An SQLite code; SQLITE_NOTADB for a version that is not ours. */
 static int connect_to(const char *path, sqlite3 **out)
 {
 	int version = 0;
+
+	if (*path == '/')
+		keep_private(path);
 	int code = sqlite3_open_v2(path, out,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 

@@ -214,6 +214,13 @@ refused 'read-only' "$key" "$work/read-only" "$good_url" "$work/empty"
 refused 'read-only' "$key" "$work/read-only/below" "$good_url" "$work/empty"
 umount read-only
 
+step "a cache that others may write is none"
+mkdir -m 777 "$work/open.cache"
+refused 'changed by others' "$key" "$work/open.cache" "$good_url" "$work/empty"
+chmod 755 "$work/open.cache"
+chown 65534 "$work/open.cache"
+refused 'changed by others' "$key" "$work/open.cache" "$good_url" "$work/empty"
+
 step "one cache serves one mount"
 mount_depot mnt "$good_url"
 refused 'in use|lock' "$key" "$work/mnt.cache" "$good_url" "$work/empty"
