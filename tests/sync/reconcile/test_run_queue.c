@@ -215,10 +215,12 @@ static void what_the_database_does_not_take_has_ended_all_the_same(void **state)
 	struct run_record *run;
 	struct run_record seen;
 	char message[64];
+
+	(void)state;
+	open_queue();
 	int64_t first = add("sync", "", false);
 	int64_t second = add("nightly", "", false);
 
-	(void)state;
 	take(first, &run);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
 	struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
@@ -239,6 +241,7 @@ static void what_the_database_does_not_take_has_ended_all_the_same(void **state)
 	assert_int_equal(state_of(first), RUN_FAILED);
 	seen = (struct run_record){.id = first};
 	assert_false(run_queue_correct(queue, &seen, message, sizeof(message)));
+	close_queue();
 }
 
 int main(void)
