@@ -218,10 +218,14 @@ static void what_the_database_does_not_take_has_ended_all_the_same(void **state)
 
 	(void)state;
 	open_queue();
-	int64_t first = add("sync", "", false);
-	int64_t second = add("nightly", "", false);
+	int64_t first = add("early", "", false);
+	int64_t second = add("late", "", false);
 
-	take(first, &run);
+	assert_int_equal(run_queue_take(queue, &run), 0);
+	while (run->id != first) { /* what the tests before left waiting */
+		finish(run, RUN_DONE);
+		assert_int_equal(run_queue_take(queue, &run), 0);
+	}
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
 	struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
 
