@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # flips: revision after revision of the real tree, while readers loop over the mount: each finds
 # every package whole and every byte right; memory and descriptors stay flat. FLIPS=50 for
-# all that is promised (12 by default), FLIPS_ALL=1 with the largest package in the tree, too.
+# all that is promised (12 by default), FLIPS_ALL=1 with the largest package in the tree, too,
+# FLIP_OPTIONS=open=none for more options of the mount.
 . "${0%/*}/lib.sh"
 need jq
 : "${FLIP_READER:=${DEPOTFS%/fs/*}/tests/support/flip_reader}"
@@ -38,9 +39,10 @@ for package in "$real"/deb/*/*; do
 done >>"$work/valid"
 publish depot "$work/tree" "${globs[@]}"
 start_nginx "$work/depot"
-mount_depot mnt "$http_url" poll=1,on_change=full,guard_share=100
+mount_depot mnt "$http_url" poll=1,on_change=full,guard_share=100${FLIP_OPTIONS:+,$FLIP_OPTIONS}
 
 memory() { awk '/^(RssAnon|RssShmem):/ { s += $2 } END { print s }' "/proc/${daemon[mnt]}/status"; }
+resident() { awk '/^VmRSS:/ { print $2 }' "/proc/${daemon[mnt]}/status"; }
 descriptors() { find "/proc/${daemon[mnt]}/fd" -maxdepth 1 -type l 2>/dev/null | wc -l; }
 shows() { [ "$("$DEPOTFS" status "$work/mnt" --json | jq .revision)" -ge "$1" ]; }
 
@@ -60,14 +62,15 @@ for ((flip = 1; flip <= flips; flip++)); do
 	wait_for 120 shows $((flip + 1))
 	assert_equal "RELEASE" "$(cat "$work/mnt/RELEASE")" "revision $flip"
 	is_running $reader || fail "a reader has ended: $(tail -n 5 "$work/readers.out")"
-	if [ $flip -eq $((flips / 3)) ]; then
-		memory_before=$(memory)
-		descriptors_before=$(descriptors)
-	fi
+	case $flip in
+	$((flips / 5)) | $((flips / 2)) | "$flips")
+		memory_after=$(memory)
+		descriptors_after=$(descriptors)
+		: "${memory_before:=$memory_after}" "${descriptors_before:=$descriptors_after}"
+		say "        at revision $flip: resident $(resident) KiB, of it private $memory_after; $descriptors_after descriptors"
+		;;
+	esac
 done
-memory_after=$(memory)
-descriptors_after=$(descriptors)
-say "        private memory $memory_before -> $memory_after KiB, descriptors $descriptors_before -> $descriptors_after"
 
 step "the readers found nothing wrong, and what is shown is the master's tree"
 end_children() { local child; for child in $(cat "/proc/$1/task/$1/children"); do kill -TERM "$child"; done; }

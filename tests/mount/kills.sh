@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # kills: the daemon is killed at random moments of a sync. After a restart the mount shows the old
 # revision or the new one, whole, and the interrupted run is taken up and finished. KILLS=100
-# for all that is promised (8 by default).
+# for all that is promised (8 by default), KILL_OPTIONS=open=none for more options of the mount.
 . "${0%/*}/lib.sh"
 need jq
 kills=${KILLS:-8}
@@ -48,7 +48,7 @@ start_nginx "$work/depot"
 # what is taken up again waits here, so that there is time to look
 printf '#!/bin/sh\nwhile [ ! -e %s/go ]; do sleep 0.02; done\n' "$work" >"$work/hook"
 chmod 755 "$work/hook"
-options=(poll=0 on_change=none guard_share=100 prefetch=all pre_sync="$work/hook")
+options=(poll=0 on_change=none guard_share=100 prefetch=all pre_sync="$work/hook" ${KILL_OPTIONS:+"$KILL_OPTIONS"})
 mount_depot mnt "$http_url" "${options[@]}"
 
 step "$kills kills"

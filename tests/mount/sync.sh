@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # sync: what a mount shows follows the master by jobs: incremental keeps what was dropped, full
 # removes it from the mount and from the disk, the guard stops a mass deletion, and a job over
-# some packages moves those.
+# some packages moves those. SYNC_OVER=https or =two (sources, of which one is http and one https).
 . "${0%/*}/lib.sh"
 need jq
 
@@ -37,7 +37,13 @@ for name in a b c; do version $name 1.0; done
 printf 'read me\n' >"$work/tree/README"
 publish depot "$work/tree" --packages 'pkg/*/*'
 start_nginx "$work/depot"
-mount_depot mnt "$http_url" poll=0,on_change=none
+case ${SYNC_OVER:-http} in
+http) urls=$http_url ;;
+https) urls=$https_url ;;
+two) urls=$http_url,$https_url ;;
+esac
+mount_mirror() { mount_depot mnt "$urls" poll=0,on_change=none,cafile="$cafile"; }
+mount_mirror
 assert_same "$work/tree" "$work/mnt"
 assert_equal revision "$(revision_of "$work/mnt/pkg/a/1.0")" 1
 
@@ -72,7 +78,7 @@ assert_equal revision "$(revision_of "$work/mnt/pkg/a/2.0")" 2
 
 step "a restart keeps the mixture"
 unmount mnt
-mount_depot mnt "$http_url" poll=0,on_change=none
+mount_mirror
 assert_equal "a dropped file" "$(cat "$work/mnt/pkg/b/1.0/VERSION")" "b 1.0"
 assert_state "$work/mnt/pkg/b/1.0/VERSION" stale
 
@@ -100,7 +106,7 @@ assert_equal revision "$(revision_of "$work/mnt/pkg/c/2.0")" 3
 assert_equal revision "$(revision_of "$work/mnt/pkg/a/2.0")" 2
 assert_exit 3 "$DEPOTFS" report "$work/mnt"
 unmount mnt
-mount_depot mnt "$http_url" poll=0,on_change=none
+mount_mirror
 assert_equal "revision after a restart" "$(revision_of "$work/mnt/pkg/c/2.0")" 3
 assert_equal "revision after a restart" "$(revision_of "$work/mnt/pkg/a/2.0")" 2
 sync_mount mnt
