@@ -382,7 +382,7 @@ serve()
 		error_log $dir/nginx-error.log;
 		events { worker_connections 512; }
 		http {
-			log_format counted '\$bytes_sent \$body_bytes_sent \$status \$request_uri \$msec \$request_time \$connection \$http_range';
+			log_format counted '\$bytes_sent \$body_bytes_sent \$status \$request_uri \$msec \$request_time \$connection \$http_range \$request_length';
 			access_log $request_log counted;
 			client_body_temp_path $dir/nginx-body;
 			proxy_temp_path $dir/nginx-proxy;
@@ -444,16 +444,19 @@ link_text() { [ "$1 $2" = '0 0' ] && echo loopback || echo "$1 ms, $2 Mbit/s"; }
 
 depot_url() { echo "$url/${depots#"$served/"}/$1"; }
 
-# mount_depot NAME [OPTIONS]: on $mnt; with the cache it has, see forget().
-mount_depot()
+# mount_url URL KEY [OPTIONS]: on $mnt; with the cache it has, see forget().
+mount_url()
 {
 	mnt=$dir/mnt
 	mkdir -p "$mnt"
 	[[ " ${mounts[*]} " == *" $mnt "* ]] || mounts+=("$mnt")
-	bounded "$depotfs" mount "$(depot_url "$1")" "$mnt" \
-		-o "key=$depots/$1.keys/$1.pub,cache=${depot_cache:=$dir/cache},log=$dir/depotfs.log$silent${2:+,$2}" \
+	bounded "$depotfs" mount "$1" "$mnt" \
+		-o "key=$2,cache=${depot_cache:=$dir/cache},log=$dir/depotfs.log$silent${3:+,$3}" \
 		>"$dir/log" 2>&1 || die "depotfs mount: $(tail -n 3 "$dir/log")"
 }
+
+# mount_depot NAME [OPTIONS]: one of need_depot().
+mount_depot() { mount_url "$(depot_url "$1")" "$depots/$1.keys/$1.pub" "${2:-}"; }
 
 # The next mount knows nothing.
 forget()

@@ -39,6 +39,24 @@ measure_demand()
 	value=$(printf '%s\n' "${added[@]}" | sort -g | tail -n 1)
 }
 
+# What a mirror's sync makes of a window's rate: how far from it, in per cent.
+measure_window()
+{
+	local wanted=$1 i off=()
+	printf '[windows w]\nallow = mon-sun 00:00-24:00 rate %s\ntz = UTC\n' "$wanted" >"$dir/conf"
+	for ((i = 0; i < runs; i++)); do
+		forget
+		mount_depot image-20 "on_change=none,conf=$dir/conf"
+		: >"$request_log"
+		seconds bounded "$depotfs" sync "$mnt" --prefetch all --wait >"$dir/said" 2>&1
+		sleep 0.2 # a request is logged when it ends
+		say "  $(request_bytes) bytes in $elapsed s"
+		off+=("$(calculate "100 * ($(request_bytes) / $elapsed / $wanted - 1)" | tr -d -)")
+		umount_depot
+	done
+	value=$(printf '%s\n' "${off[@]}" | sort -g | tail -n 1)
+}
+
 polite_curl() { seconds bounded curl -sS -o /dev/null "$url/trees/polite/$polite_path"; }
 
 polite_curl_beside_idle()
@@ -57,6 +75,8 @@ polite_curl_beside_idle()
 workload_polite()
 {
 	need_file image-64 64
+	need_file image-20 20
+	need_depot image-20 "$trees/image-20" --packages '*'
 	local file=$trees/image-64/image/1.0/image.bin
 	polite_bytes=$(stat -c %s "$file")
 	polite_digest=$(sha256sum <"$file" | cut -d' ' -f1)
@@ -71,6 +91,12 @@ workload_polite()
 		measure_rate "$rate"
 		value_line "$value" % at_most 5 "what was asked for"
 	done
+	link 0 0
+	begin_line "sync --prefetch all of 20 MiB within a window of 2000000 bytes a second: the worst deviation" \
+		"[windows w] allow = mon-sun 00:00-24:00 rate 2000000; depotfs sync MNT --prefetch all --wait"
+	measure_window 2000000
+	value_line "$value" % at_most 5 "what was asked for"
+	link 40 100 300
 	for rate in unlimited idle; do
 		begin_line "a reader's frame while the background is $rate: the longest wait more" \
 			"polite --rate $rate --demands 9; the same with --rate none"

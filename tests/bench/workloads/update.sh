@@ -4,15 +4,22 @@
 # seed and chunks of the same sizes. In every pair of versions that the packages have.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-# prefetch_wire: bytes on the wire of one run, in $wire.
-prefetch_wire()
+# sync_wire: bytes on the wire of one sync of everything, in $wire.
+sync_wire()
 {
 	: >"$request_log"
-	bounded "$tools/bench/prefetch" "$url/${updates#"$served/"}/depot" "$depot_cache" \
-		"$updates/depot.keys/depot.pub" >"$dir/said"
-	grep -q ' failed=0$' "$dir/said" || die "prefetch: $(cat "$dir/said")"
+	bounded "$depotfs" sync "$mnt" --prefetch all --wait >"$dir/said" 2>&1 ||
+		die "depotfs sync: $(tail -n 3 "$dir/said")"
 	sleep 0.2
 	wire=$(request_bytes)
+}
+
+# publish_version VERSION: as all that the depot holds.
+publish_version()
+{
+	rm -rf "$updates/tree/npm/typescript"
+	cp -a "$packages/npm/typescript/$1" "$updates/tree/npm/typescript"
+	publish "$updates/depot" "$updates/tree" --packages 'npm/*'
 }
 
 depotfs_wire()
@@ -21,26 +28,19 @@ depotfs_wire()
 	rm -rf "$updates/tree"
 	mkdir -p "$updates/tree/npm"
 	make_depot "$updates" depot
-	cp -a "$packages/npm/typescript/$1" "$updates/tree/npm/typescript"
-	publish "$updates/depot" "$updates/tree" --packages 'npm/*'
-	prefetch_wire
-	rm -rf "$updates/tree/npm/typescript"
-	cp -a "$packages/npm/typescript/$2" "$updates/tree/npm/typescript"
-	publish "$updates/depot" "$updates/tree" --packages 'npm/*'
-	prefetch_wire
-	local updated=$wire
+	publish_version "$1"
+	mount_url "$url/${updates#"$served/"}/depot" "$updates/depot.keys/depot.pub" on_change=none
+	sync_wire
+	publish_version "$2"
+	sync_wire
 	read_files "$updates/tree"
 	local wanted=$digest
-	mnt=$dir/mnt
-	mkdir -p "$mnt"
-	mounts+=("$mnt")
-	bounded "$depotfs" mount "$url/${updates#"$served/"}/depot" "$mnt" \
-		-o "key=$updates/depot.keys/depot.pub,cache=$depot_cache,log=$dir/depotfs.log" >"$dir/log" 2>&1 ||
-		die "depotfs mount: $(tail -n 3 "$dir/log")"
+	: >"$request_log"
 	read_files "$mnt"
 	must_equal "$wanted"
+	sleep 0.2
+	[ "$(request_count)" = 0 ] || die "the sync left something to fetch"
 	umount_depot
-	wire=$updated
 }
 
 rsync_wire()
@@ -89,7 +89,7 @@ workload_update()
 		old=${versions[i - 1]}
 		new=${versions[i]}
 		begin_line "typescript $old → $new, all prefetched, old version cached: bytes on the wire" \
-			"prefetch URL CACHE KEY; rsync -az of the new version, fresh; casync extract --seed=OLD"
+			"depotfs sync MNT --prefetch all --wait; rsync -az of the new version, fresh; casync extract --seed=OLD"
 		depotfs_wire "$old" "$new"
 		ours=$wire
 		rsync_wire "$old" "$new"
