@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/clock.h"
 #include "cache/base/log.h"
+#include "sync/jobs/calendar/rate.h"
 #include "sync/jobs/policy_fetch.h"
 #include "sync/mirror/fetcher.h"
 #include "sync/reconcile/reconciler_state.h"
@@ -204,7 +205,7 @@ static void apply_windows(struct reconciler *r)
 	shared_settings_put(settings);
 	mutex_lock(&r->lock);
 	if (r->has_run_rate)
-		now.rate = r->run_rate;
+		now.rate = *rate_stricter(&now.rate, &r->run_rate);
 	r->is_window_open = now.is_open;
 	r->window_changes_ns = now.changes_ns;
 	mutex_unlock(&r->lock);

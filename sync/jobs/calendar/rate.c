@@ -122,3 +122,11 @@ void rate_format(const struct rate_limit *rate, char out[RATE_TEXT_SIZE])
 		return;
 	}
 }
+
+const struct rate_limit *rate_stricter(
+	const struct rate_limit *a, const struct rate_limit *b)
+{
+	if (a->kind == RATE_FIXED && b->kind == RATE_FIXED)
+		return b->bytes_per_sec < a->bytes_per_sec ? b : a;
+	return b->kind > a->kind ? b : a;
+}

@@ -15,3 +15,7 @@ int rate_parse(const char *text, struct rate_limit *out,
 
 /* The same in the shortest form that rate_parse() reads back as this rate. */
 void rate_format(const struct rate_limit *rate, char out[RATE_TEXT_SIZE]);
+
+/* The one of two that leaves more to others: idle, then the smaller number. */
+const struct rate_limit *rate_stricter(
+	const struct rate_limit *a, const struct rate_limit *b) WARN_UNUSED;

@@ -235,6 +235,29 @@ static void rates_are_read_and_written(void **state)
 			fail_msg("'%s' was taken", refused[i]);
 }
 
+static void of_two_rates_the_stricter_one_holds(void **state)
+{
+	static const struct {
+		const char *a, *b, *stricter;
+	} cases[] = {{"20M", "2M", "2M"}, {"20M", "unlimited", "20M"},
+		{"20M", "idle", "idle"}, {"unlimited", "idle", "idle"},
+		{"unlimited", "unlimited", "unlimited"}};
+	char reason[TEXT_REASON_SIZE];
+	char text[RATE_TEXT_SIZE];
+	struct rate_limit a;
+	struct rate_limit b;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(rate_parse(cases[i].a, &a, reason), 0);
+		assert_int_equal(rate_parse(cases[i].b, &b, reason), 0);
+		rate_format(rate_stricter(&a, &b), text);
+		assert_string_equal(text, cases[i].stricter);
+		rate_format(rate_stricter(&b, &a), text);
+		assert_string_equal(text, cases[i].stricter);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +268,7 @@ int main(void)
 		cmocka_unit_test(a_text_that_is_no_window_is_refused_with_its_reason),
 		cmocka_unit_test(there_is_an_end_to_windows),
 		cmocka_unit_test(rates_are_read_and_written),
+		cmocka_unit_test(of_two_rates_the_stricter_one_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
