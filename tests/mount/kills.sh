@@ -50,15 +50,20 @@ printf '#!/bin/sh\nwhile [ ! -e %s/go ]; do sleep 0.02; done\n' "$work" >"$work/
 chmod 755 "$work/hook"
 options=(poll=0 on_change=none guard_share=100 prefetch=all pre_sync="$work/hook" ${KILL_OPTIONS:+"$KILL_OPTIONS"})
 mount_depot mnt "$http_url" "${options[@]}"
+# how long a sync takes here, so that its whole length is hit
+before=$(now_ms)
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
+took_ms=$(($(now_ms) - before))
 
-step "$kills kills"
+step "$kills kills, within $took_ms ms of the beginning of a sync"
 old=0
 interrupted=0
 for ((kill = 1; kill <= kills; kill++)); do
 	make_revision $kill
 	touch "$work/go"
+	delay_ms=$((RANDOM % (took_ms + 1)))
 	"$DEPOTFS" sync "$work/mnt" >/dev/null
-	sleep "0.$(printf %03d $((RANDOM % 90)))"
+	sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
 	kill_daemon mnt
 	umount -l "$work/mnt"
 	rm "$work/go"

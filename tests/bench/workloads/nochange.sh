@@ -32,7 +32,7 @@ measure_polls()
 	mount_depot "$name" on_change=full
 	bounded "$depotfs" sync "$mnt" --prefetch none --wait >"$dir/said" 2>&1 ||
 		die "depotfs sync: $(tail -n 3 "$dir/said")"
-	sleep 2 # what came with the mount has landed, and is on the disk
+	sleep 32 # what came with the mount has landed, and its checkpoint is written
 	sync -f "$depot_cache"
 	before=$(written)
 	touch "$dir/mark"
