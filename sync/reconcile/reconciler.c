@@ -2,6 +2,7 @@
 #include "sync/reconcile/reconciler.h"
 
 #include "cache/base/clock.h"
+#include "cache/base/hash.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/base/thread.h"
@@ -116,8 +117,11 @@ int reconciler_new(const struct reconciler_config *config, struct reconciler **o
 	r->reload_arg = config->reload_arg;
 	int64_t last_sync_ns = find_last_sync(r->env.state);
 
-	timers_init(&r->timers, r->env.state, r->env.mountpoint);
+	mutex_init(&r->schedules);
+	mirror_name(r->env.mountpoint, r->mirror);
+	timers_init(&r->timers, r->env.state, r->mirror);
 	mutex_lock(&r->lock);
+	r->retries.seed = hash64(r->mirror, strlen(r->mirror), 0) | 1;
 	r->head = config->channel.head;
 	r->view = config->view;
 	r->is_window_open = true;
@@ -152,6 +156,7 @@ void reconciler_free(struct reconciler *r)
 	mutex_unlock(&r->lock);
 	condition_release(&r->changed);
 	mutex_release(&r->lock);
+	mutex_release(&r->schedules);
 	free(r);
 }
 

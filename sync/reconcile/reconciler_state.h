@@ -4,6 +4,7 @@
 
 #include "cache/base/mutex.h"
 #include "sync/jobs/prefetch_policy.h"
+#include "sync/reconcile/mirror_name.h"
 #include "sync/reconcile/reconciler.h"
 #include "sync/reconcile/retries.h"
 #include "sync/reconcile/run/run_queue.h"
@@ -20,12 +21,17 @@ struct shared_settings {
 
 struct reconciler {
 	struct run_env env;
-	struct follower *follower; /* the time thread's */
+	char mirror[MIRROR_NAME_SIZE]; /* what makes splay and retries its own */
+	struct follower *follower;     /* the time thread's */
 	struct fetcher *fetcher;
 	int (*reload)(void *arg, struct settings *out, char reason[TEXT_REASON_SIZE]);
 	void *reload_arg;
 	struct run_queue *queue;
 	struct control_verbs verbs;
+
+	/* Whoever reads schedules in order to write them: what a verb says must not be undone by
+	 * the time thread, which takes up the file's and the master's. Taken before `lock`. */
+	struct mutex schedules;
 
 	struct mutex lock;
 	struct condition changed;

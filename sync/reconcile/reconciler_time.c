@@ -19,7 +19,6 @@
 /* The master's schedules and windows come with the head; without an answer, those at hand stay. */
 static void take_policy(struct reconciler *r, const struct head *head)
 {
-	struct shared_settings *settings;
 	struct policy policy = {0};
 
 	if (r->policy_sequence == head->sequence || !r->fetcher)
@@ -31,19 +30,48 @@ static void take_policy(struct reconciler *r, const struct head *head)
 			log_strerror(error));
 		return;
 	}
-	settings = reconciler_settings(r);
-	error = timers_adopt(&r->timers, SCHEDULE_BY_POLICY, &policy,
-		settings->settings.labels, settings->settings.label_count);
-	shared_settings_put(settings);
-	if (error < 0)
-		log_warn("the master's schedules cannot be written down: %s",
-			log_strerror(error));
 	r->policy_sequence = head->sequence;
 	policy_release(&r->policy);
 	r->policy = policy;
 	mutex_lock(&r->lock);
 	r->is_schedule_changed = true;
 	mutex_unlock(&r->lock);
+}
+
+/* The file's schedules and the master's, as far as they are for this mirror's labels; both may have
+ * changed since. */
+static int adopt(struct reconciler *r)
+{
+	struct shared_settings *settings = reconciler_settings(r);
+	const struct settings *s = &settings->settings;
+
+	mutex_lock(&r->schedules);
+	int error = timers_adopt(
+		&r->timers, SCHEDULE_BY_FILE, &s->local, s->labels, s->label_count);
+
+	if (error == 0 && r->policy_sequence)
+		error = timers_adopt(&r->timers, SCHEDULE_BY_POLICY, &r->policy,
+			s->labels, s->label_count);
+	mutex_unlock(&r->schedules);
+	shared_settings_put(settings);
+	return error;
+}
+
+static void read_schedules(struct reconciler *r)
+{
+	mutex_lock(&r->lock);
+	bool is_changed = r->is_schedule_changed;
+
+	r->is_schedule_changed = false;
+	mutex_unlock(&r->lock);
+	if (!is_changed)
+		return;
+	int error = adopt(r);
+
+	if (error == 0)
+		error = timers_load(&r->timers);
+	if (error < 0)
+		log_warn("the schedules cannot be read: %s", log_strerror(error));
 }
 
 /* What news start by themselves. */
@@ -105,6 +133,8 @@ static int poll_channel(struct reconciler *r, char reason[OFFER_REASON_SIZE])
 	bool is_new = note_head(r, &result);
 
 	take_policy(r, &result.head);
+	/* whether the news are to wait for a schedule is for those to say that came with them */
+	read_schedules(r);
 	if (is_new) {
 		log_info("channel %s is at revision %" PRIu64, result.head.channel,
 			result.head.revision);
@@ -119,6 +149,9 @@ static void poll_if_due(struct reconciler *r)
 	int64_t every_ns = settings->settings.poll_sec * NS_PER_SEC;
 
 	shared_settings_put(settings);
+	/* the settings may ask for more than they did */
+	if (r->next_poll_ns > clock_mono_ns() + every_ns)
+		r->next_poll_ns = clock_mono_ns() + every_ns;
 	mutex_lock(&r->lock);
 	uint64_t wanted = r->polls_wanted;
 	bool is_due = wanted > r->polls_done ||
@@ -140,41 +173,33 @@ static void poll_if_due(struct reconciler *r)
 	mutex_unlock(&r->lock);
 }
 
-static void read_schedules(struct reconciler *r)
-{
-	mutex_lock(&r->lock);
-	bool is_changed = r->is_schedule_changed;
-
-	r->is_schedule_changed = false;
-	mutex_unlock(&r->lock);
-	if (!is_changed)
-		return;
-	struct shared_settings *settings = reconciler_settings(r);
-	const struct settings *s = &settings->settings;
-	int error = timers_adopt(
-		&r->timers, SCHEDULE_BY_FILE, &s->local, s->labels, s->label_count);
-
-	shared_settings_put(settings);
-	if (error == 0)
-		error = timers_load(&r->timers);
-	if (error < 0)
-		log_warn("the schedules cannot be read: %s", log_strerror(error));
-}
-
 static void queue_due(struct reconciler *r)
 {
 	int64_t now_ns = clock_real_ns();
 	struct timer *timer;
 	int64_t id;
 
+	timers_check_clock(&r->timers, now_ns);
 	while ((timer = timers_due(&r->timers, now_ns))) {
 		int error = reconciler_queue_schedule(r, timer->record, &id);
 
-		if (error < 0)
-			log_warn("schedule %s cannot be queued: %s", timer->record->name,
-				log_strerror(error));
-		timers_ran(&r->timers, timer, now_ns);
+		if (error < 0) {
+			log_warn("schedule %s cannot be queued: %s; it is tried again",
+				timer->record->name, log_strerror(error));
+			timers_postpone(&r->timers, timer, now_ns);
+		} else {
+			timers_ran(&r->timers, timer, now_ns);
+		}
 	}
+}
+
+/* The schedule may have been changed since: as it is now it is run. */
+static bool is_wanted_again(
+	const struct run_record *record, const struct schedule_record *schedule)
+{
+	if (!schedule)
+		return record->trigger != RUN_BY_SCHEDULE;
+	return schedule->is_enabled;
 }
 
 static void queue_retries(struct reconciler *r)
@@ -189,8 +214,24 @@ static void queue_retries(struct reconciler *r)
 		mutex_unlock(&r->lock);
 		if (!is_due)
 			return;
-		if (run_queue_add(r->queue, &record, &id) < 0)
-			log_warn("%s cannot be tried again", record.job);
+		const struct schedule_record *schedule =
+			timers_find(&r->timers, record.job);
+
+		if (!is_wanted_again(&record, schedule)) {
+			log_info("%s is not tried again: its schedule was removed or "
+				 "disabled",
+				record.job);
+			mutex_lock(&r->lock);
+			retries_forget(&r->retries, record.job);
+			mutex_unlock(&r->lock);
+		} else if ((record.trigger == RUN_BY_SCHEDULE
+					   ? reconciler_queue_schedule(r, schedule, &id)
+					   : run_queue_add(r->queue, &record, &id)) < 0) {
+			log_warn("%s cannot be queued again", record.job);
+			mutex_lock(&r->lock);
+			(void)retries_add(&r->retries, &record, clock_real_ns());
+			mutex_unlock(&r->lock);
+		}
 		retry_release(&record);
 	}
 }
@@ -244,7 +285,14 @@ void *reconciler_keep_time(void *arg)
 	struct reconciler *r = arg;
 	bool is_stopping = false;
 
+	mutex_lock(&r->lock);
+	const struct head head = r->head;
+
+	mutex_unlock(&r->lock);
+	/* what was kept of it holds from the beginning, whether or not the channel answers */
+	take_policy(r, &head);
 	read_schedules(r);
+	apply_windows(r);
 	if (is_behind(r))
 		queue_change(r);
 	while (!is_stopping) {

@@ -45,7 +45,7 @@ static void add_next(struct reconciler *r, cJSON *answer)
 	cJSON *next = cJSON_AddArrayToObject(answer, "next");
 	struct timers timers;
 
-	timers_init(&timers, r->env.state, r->env.mountpoint);
+	timers_init(&timers, r->env.state, r->mirror);
 	if (timers_load(&timers) == 0)
 		for (size_t i = 0; i < timers.count; i++) {
 			const struct timer *t = &timers.items[i];
@@ -121,12 +121,17 @@ static int answer_job_cancel(void *arg, const cJSON *request, cJSON *answer)
 /* The globs of a request, one a line. */
 static int read_packages(const cJSON *request, struct buffer *out)
 {
+	const cJSON *globs = cJSON_GetObjectItemCaseSensitive(request, "packages");
 	const cJSON *glob;
 	int r = 0;
 
-	cJSON_ArrayForEach(glob, cJSON_GetObjectItemCaseSensitive(request, "packages"))
+	if (globs && !cJSON_IsArray(globs))
+		return -EINVAL;
+	cJSON_ArrayForEach(glob, globs)
 	{
-		if (!cJSON_IsString(glob) || strchr(glob->valuestring, '\n'))
+		/* an empty one, of a variable that was not set, must not come to mean everything */
+		if (!cJSON_IsString(glob) || !*glob->valuestring ||
+			strchr(glob->valuestring, '\n'))
 			return -EINVAL;
 		if (r == 0)
 			r = buffer_printf(
@@ -145,7 +150,8 @@ static int answer_sync(void *arg, const cJSON *request, cJSON *answer)
 	if (strcmp(mode, "full") != 0 && strcmp(mode, "incremental") != 0)
 		return control_refuse(answer, -EINVAL, "there is no mode '%s'", mode);
 	if (read_packages(request, &packages) < 0)
-		return control_refuse(answer, -EINVAL, "a package's glob is not usable");
+		return control_refuse(answer, -EINVAL,
+			"a package's glob is empty or not one line of text");
 	struct shared_settings *settings = reconciler_settings(r);
 	const struct run_record run = {.job = "sync",
 		.trigger = RUN_BY_HAND,
@@ -174,7 +180,7 @@ static int answer_schedule_list(void *arg, const cJSON *request, cJSON *answer)
 	struct timers timers;
 
 	(void)request;
-	timers_init(&timers, r->env.state, r->env.mountpoint);
+	timers_init(&timers, r->env.state, r->mirror);
 	int error = timers_load(&timers);
 
 	for (size_t i = 0; error == 0 && i < timers.count; i++) {
@@ -233,6 +239,9 @@ static int check_schedule(const struct schedule_record *s, cJSON *answer)
 	struct rate_limit rate;
 	int r = schedule_parse(s->when, &schedule, reason);
 
+	/* what cannot be read would be run as a full one, which removes */
+	if (r == 0 && strcmp(s->mode, "full") != 0 && strcmp(s->mode, "incremental") != 0)
+		r = words_refuse(reason, "there is no mode '%s'", s->mode);
 	if (r == 0 && *s->zone)
 		r = schedule_set_zone(&schedule, s->zone, reason);
 	if (r == 0 && *s->splay)
@@ -277,12 +286,15 @@ static int answer_schedule_add(void *arg, const cJSON *request, cJSON *answer)
 
 	if (error < 0)
 		return error;
+	mutex_lock(&r->schedules);
 	error = find_origin(r, s.name, &origin);
-	if (error < 0 && error != -ENOENT)
-		return error;
-	if (origin != SCHEDULE_BY_COMMAND)
+	bool is_ours = (error == 0 || error == -ENOENT) && origin == SCHEDULE_BY_COMMAND;
+
+	if (is_ours)
+		error = state_db_schedule_put(r->env.state, &s);
+	mutex_unlock(&r->schedules);
+	if (error == 0 && !is_ours)
 		return refuse_foreign(answer, s.name, origin);
-	error = state_db_schedule_put(r->env.state, &s);
 	reconciler_wake(r);
 	return error;
 }
@@ -296,15 +308,18 @@ static int answer_schedule_remove(void *arg, const cJSON *request, cJSON *answer
 {
 	struct reconciler *r = arg;
 	const char *name = control_text(request, "name", "");
-	enum schedule_origin origin;
+	enum schedule_origin origin = SCHEDULE_BY_COMMAND;
+
+	mutex_lock(&r->schedules);
 	int error = find_origin(r, name, &origin);
 
+	if (error == 0 && origin == SCHEDULE_BY_COMMAND)
+		error = state_db_schedule_remove(r->env.state, name);
+	mutex_unlock(&r->schedules);
 	if (error == -ENOENT)
 		return no_schedule(answer, name);
 	if (error == 0 && origin != SCHEDULE_BY_COMMAND)
 		return refuse_foreign(answer, name, origin);
-	if (error == 0)
-		error = state_db_schedule_remove(r->env.state, name);
 	reconciler_wake(r);
 	return error;
 }
@@ -313,13 +328,16 @@ static int enable(
 	struct reconciler *r, const cJSON *request, cJSON *answer, bool is_enabled)
 {
 	const char *name = control_text(request, "name", "");
+
+	mutex_lock(&r->schedules);
 	int error = state_db_schedule_enable(r->env.state, name, is_enabled);
 
-	if (error == -ENOENT)
-		return no_schedule(answer, name);
 	/* what passed while it was disabled was not missed */
 	if (error == 0 && is_enabled)
 		error = state_db_schedule_ran(r->env.state, name, clock_real_ns());
+	mutex_unlock(&r->schedules);
+	if (error == -ENOENT)
+		return no_schedule(answer, name);
 	reconciler_wake(r);
 	return error;
 }

@@ -2,6 +2,7 @@
 #include "sync/reconcile/retries.h"
 
 #include "cache/base/clock.h"
+#include "cache/base/hash.h"
 #include "cache/base/memory.h"
 
 #include <string.h>
@@ -44,20 +45,29 @@ static size_t find(const struct retries *retries, const char *job)
 	return i;
 }
 
-static int64_t wait_ns(unsigned int failures)
+static int64_t wait_ns(
+	const struct retries *retries, const char *job, unsigned int failures)
 {
 	int64_t seconds = RETRY_FIRST_SEC;
 
 	for (unsigned int i = 0; i < failures && seconds < RETRY_LONGEST_SEC; i++)
 		seconds *= 2;
-	return (seconds < RETRY_LONGEST_SEC ? seconds : RETRY_LONGEST_SEC) * NS_PER_SEC;
+	if (seconds > RETRY_LONGEST_SEC)
+		seconds = RETRY_LONGEST_SEC;
+	int64_t ns = seconds * NS_PER_SEC;
+
+	if (retries->seed)
+		ns += (int64_t)(hash64(job, strlen(job), retries->seed + failures) %
+				((uint64_t)ns / 4));
+	return ns;
 }
 
 int64_t retries_after(const struct retries *retries, const char *job, int64_t now_ns)
 {
 	size_t i = find(retries, job);
 
-	return now_ns + wait_ns(i < retries->count ? retries->items[i].failures : 0);
+	return now_ns +
+	       wait_ns(retries, job, i < retries->count ? retries->items[i].failures : 0);
 }
 
 static struct retry *make(struct retries *retries, const struct run_record *record)
@@ -82,7 +92,7 @@ int64_t retries_add(
 
 	if (!item)
 		return 0;
-	item->at_ns = now_ns + wait_ns(item->failures++);
+	item->at_ns = now_ns + wait_ns(retries, record->job, item->failures++);
 	return item->at_ns;
 }
 
@@ -101,6 +111,10 @@ bool retries_take(struct retries *retries, int64_t now_ns, struct run_record *ou
 	for (size_t i = 0; i < retries->count; i++) {
 		struct retry *item = &retries->items[i];
 
+		/* the clock was put back */
+		if (item->at_ns != RETRY_NEVER &&
+			item->at_ns - now_ns > 2 * RETRY_LONGEST_SEC * NS_PER_SEC)
+			item->at_ns = now_ns + RETRY_LONGEST_SEC * NS_PER_SEC;
 		if (item->at_ns > now_ns || !copy_record(&item->record, out))
 			continue;
 		/* how often it failed stays known */

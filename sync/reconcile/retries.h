@@ -2,7 +2,8 @@
 /*
  * Runs that failed and that nobody stands by to ask for again: what schedules and news started. They
  * are tried again after a minute, then after twice as long each time, an hour at most, until one of
- * the same job is done.
+ * the same job is done. A fleet that fails together does not come back together: each mirror adds up
+ * to a quarter of its own.
  *
  *	at_ns = retries_add(&retries, record, now_ns);		(it failed)
  *	retries_forget(&retries, record->job);			(it is done, or was not to be)
@@ -31,6 +32,7 @@ struct retry {
 };
 
 struct retries {
+	uint64_t seed; /* spreads the times of a fleet by up to a quarter; 0: not */
 	struct retry items[RETRIES_MAX];
 	size_t count;
 };

@@ -13,9 +13,24 @@
 
 #define WORDS_MAX_BYTES (1024 * 1024)
 
+/* Until one that could not be seen to is due again. */
+#define POSTPONED_NS (60 * NS_PER_SEC)
+
+/* More than clocks are corrected by, and than time zones are apart. */
+#define CLOCK_STEP_NS (SECONDS_PER_DAY * NS_PER_SEC)
+
 void timers_init(struct timers *timers, struct state_db *db, const char *mirror)
 {
 	*timers = (struct timers){.db = db, .mirror = mirror};
+}
+
+static const struct schedule_record *find_record(
+	const struct schedule_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i].name, name) == 0)
+			return &list->items[i];
+	return NULL;
 }
 
 static void release_items(struct timers *timers)
@@ -33,12 +48,13 @@ void timers_release(struct timers *timers)
 	release_items(timers);
 }
 
-/* When it begins next, counted from the last time it was seen to. */
-static void set_next(const struct timers *timers, struct timer *t)
+static int64_t last_seen_ns(const struct timer *t)
 {
-	int64_t from_ns =
-		t->record->last_run_ns ? t->record->last_run_ns : t->record->created_ns;
+	return t->record->last_run_ns ? t->record->last_run_ns : t->record->created_ns;
+}
 
+static void set_next_after(const struct timers *timers, struct timer *t, int64_t from_ns)
+{
 	t->fire_ns = TIMER_NEVER;
 	t->begin_ns = TIMER_NEVER;
 	if (!t->record->is_enabled || *t->error ||
@@ -46,6 +62,12 @@ static void set_next(const struct timers *timers, struct timer *t)
 		return;
 	t->begin_ns = t->fire_ns + schedule_delay_ns(&t->schedule, timers->mirror,
 					   t->record->name, t->fire_ns);
+}
+
+/* When it begins next, counted from the last time it was seen to. */
+static void set_next(const struct timers *timers, struct timer *t)
+{
+	set_next_after(timers, t, last_seen_ns(t));
 }
 
 static int read_schedule(struct timer *t)
@@ -116,6 +138,7 @@ void timers_ran(struct timers *timers, struct timer *timer, int64_t now_ns)
 	struct schedule_record *record = &timers->records.items[timer - timers->items];
 
 	record->last_run_ns = now_ns;
+	timers->items[timer - timers->items].is_ahead = false;
 	if (state_db_schedule_ran(timers->db, record->name, now_ns) < 0)
 		log_warn(
 			"that schedule %s ran cannot be written down: after a restart it "
@@ -124,18 +147,36 @@ void timers_ran(struct timers *timers, struct timer *timer, int64_t now_ns)
 	set_next(timers, timer);
 }
 
-bool timers_any(const struct timers *timers)
+void timers_postpone(struct timers *timers, struct timer *timer, int64_t now_ns)
 {
-	return timers_next_ns(timers) != TIMER_NEVER;
+	timers->items[timer - timers->items].begin_ns = now_ns + POSTPONED_NS;
 }
 
-static const struct schedule_record *find_record(
-	const struct schedule_list *list, const char *name)
+void timers_check_clock(struct timers *timers, int64_t now_ns)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (strcmp(list->items[i].name, name) == 0)
-			return &list->items[i];
-	return NULL;
+	for (size_t i = 0; i < timers->count; i++) {
+		struct timer *t = &timers->items[i];
+		bool is_ahead = last_seen_ns(t) - now_ns > CLOCK_STEP_NS;
+
+		if (is_ahead == t->is_ahead)
+			continue;
+		t->is_ahead = is_ahead;
+		if (is_ahead)
+			log_warn("schedule %s ran at a time that is yet to come: the "
+				 "clock was put back, and it counts from now on",
+				t->record->name);
+		set_next_after(timers, t, is_ahead ? now_ns : last_seen_ns(t));
+	}
+}
+
+const struct schedule_record *timers_find(const struct timers *timers, const char *name)
+{
+	return find_record(&timers->records, name);
+}
+
+bool timers_any(const struct timers *timers)
+{
+	return timers->count > 0;
 }
 
 /* The policy's schedules that are for this mirror. */

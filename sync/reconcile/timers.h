@@ -33,6 +33,7 @@ struct timer {
 	struct time_zone *zone;
 	int64_t fire_ns;  /* real time; TIMER_NEVER: disabled, or never again */
 	int64_t begin_ns; /* fire_ns and the splay's delay */
+	bool is_ahead;	  /* the clock was put back behind the time it ran last */
 	char error[TEXT_REASON_SIZE]; /* why it cannot run; "" */
 };
 
@@ -67,5 +68,15 @@ struct timer *timers_due(struct timers *timers, int64_t now_ns);
 /* It was seen to: notes that, and when it begins next. */
 void timers_ran(struct timers *timers, struct timer *timer, int64_t now_ns);
 
-/* Whether any is enabled and sound. */
+/* It could not be: due again after a while. */
+void timers_postpone(struct timers *timers, struct timer *timer, int64_t now_ns);
+
+/* Whoever seems to have run more than a day from now ran by a clock that was put back since, and would
+ * wait until it has come so far again: counts from now, as long as the clock says so. */
+void timers_check_clock(struct timers *timers, int64_t now_ns);
+
+/* The schedule of this name; NULL if there is none. */
+const struct schedule_record *timers_find(const struct timers *timers, const char *name);
+
+/* Whether there is any: one that is disabled says as well that somebody plans. */
 bool timers_any(const struct timers *timers);

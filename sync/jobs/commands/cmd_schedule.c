@@ -126,6 +126,8 @@ int cmd_schedule(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
 		if (c == 'h')
 			return cli_help(help);
+		if (c == 'p' && !*optarg)
+			return cli_usage_error("schedule", "--package: a glob is wanted");
 		if (take_option(request, &packages, c, &as_json) < 0)
 			return cli_usage_error("schedule", "unknown option");
 	}

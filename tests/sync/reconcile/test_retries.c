@@ -68,12 +68,47 @@ static void there_is_an_end_to_what_is_remembered(void **state)
 	retries_release(&retries);
 }
 
+static void a_fleet_does_not_come_back_together(void **state)
+{
+	static struct retries other;
+	const struct run_record r = {.job = "nightly"};
+
+	(void)state;
+	retries.seed = 1;
+	other.seed = 2;
+	for (int i = 0; i < 8; i++) {
+		int64_t a_ns = retries_after(&retries, "nightly", 0);
+
+		assert_int_equal(retries_add(&retries, &r, 0), a_ns);
+		assert_true(retries_add(&other, &r, 0) != a_ns);
+		assert_in_range(a_ns, 60 * NS_PER_SEC, 4500 * NS_PER_SEC);
+	}
+	retries_release(&other);
+	retries_release(&retries);
+	retries.seed = 0;
+}
+
+static void a_clock_put_back_delays_none_for_long(void **state)
+{
+	struct run_record r;
+
+	(void)state;
+	fail_at("a", 1000000);
+	assert_false(retries_take(&retries, 10 * NS_PER_SEC, &r));
+	assert_in_range(retries_next_ns(&retries), 10 * NS_PER_SEC, 3700 * NS_PER_SEC);
+	assert_true(retries_take(&retries, 3700 * NS_PER_SEC, &r));
+	retry_release(&r);
+	retries_release(&retries);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_fails_again_is_tried_later_and_later),
 		cmocka_unit_test(what_is_done_is_forgotten),
 		cmocka_unit_test(there_is_an_end_to_what_is_remembered),
+		cmocka_unit_test(a_fleet_does_not_come_back_together),
+		cmocka_unit_test(a_clock_put_back_delays_none_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

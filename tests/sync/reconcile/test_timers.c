@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/clock.h"
 #include "cache/state/state_db.h"
+#include "sync/reconcile/mirror_name.h"
 #include "sync/reconcile/timers.h"
 #include "sync/reconcile/windows.h"
 
@@ -99,8 +100,61 @@ static void a_disabled_or_unsound_schedule_never_runs(void **state)
 	assert_int_equal(state_db_schedule_enable(db, "nightly", false), 0);
 	assert_int_equal(timers_load(&timers), 0);
 	assert_int_equal(timers_next_ns(&timers), TIMER_NEVER);
-	assert_false(timers_any(&timers));
+	/* who disables the only one plans nonetheless */
+	assert_true(timers_any(&timers));
 	assert_true(strlen(find("odd")->error) > 0);
+}
+
+static void a_clock_that_was_ahead_stops_no_schedule(void **state)
+{
+	int64_t now_ns = at("2026-03-08T09:30:00Z");
+
+	(void)state;
+	put("nightly", "daily at 02:00", "2026-03-01T12:00:00Z");
+	assert_int_equal(
+		state_db_schedule_ran(db, "nightly", at("2035-01-01T02:00:00Z")), 0);
+	assert_int_equal(timers_load(&timers), 0);
+	assert_int_equal(timers_next_ns(&timers), at("2035-01-02T02:00:00Z"));
+	timers_check_clock(&timers, now_ns);
+	assert_null(timers_due(&timers, now_ns));
+	assert_int_equal(timers_next_ns(&timers), at("2026-03-09T02:00:00Z"));
+	timers_check_clock(&timers, now_ns + NS_PER_SEC);
+	assert_int_equal(timers_next_ns(&timers), at("2026-03-09T02:00:00Z"));
+	/* it was this one that was wrong: what had run has run */
+	timers_check_clock(&timers, at("2035-01-01T12:00:00Z"));
+	assert_int_equal(timers_next_ns(&timers), at("2035-01-02T02:00:00Z"));
+	/* a correction by seconds makes nothing run twice */
+	timers_check_clock(&timers, at("2035-01-01T01:59:58Z"));
+	assert_int_equal(timers_next_ns(&timers), at("2035-01-02T02:00:00Z"));
+}
+
+static void what_could_not_be_queued_stays_due(void **state)
+{
+	int64_t now_ns = at("2026-03-02T02:00:00Z");
+
+	(void)state;
+	put("nightly", "daily at 02:00", "2026-03-01T12:00:00Z");
+	timers_postpone(&timers, timers_due(&timers, now_ns), now_ns);
+	assert_null(timers_due(&timers, now_ns));
+	assert_non_null(timers_due(&timers, timers_next_ns(&timers)));
+	assert_in_range(timers_next_ns(&timers), now_ns + 1, now_ns + 600 * NS_PER_SEC);
+	/* and after a restart */
+	assert_int_equal(timers_load(&timers), 0);
+	assert_non_null(timers_due(&timers, now_ns));
+}
+
+static void a_mirror_is_known_by_its_machine(void **state)
+{
+	char name[MIRROR_NAME_SIZE];
+	char other[MIRROR_NAME_SIZE];
+	char host[256];
+
+	(void)state;
+	assert_int_equal(gethostname(host, sizeof(host)), 0);
+	mirror_name("/srv/share", name);
+	mirror_name("/srv/other", other);
+	assert_non_null(strstr(name, host));
+	assert_string_not_equal(name, other);
 }
 
 static void the_masters_schedules_are_taken_up_by_label(void **state)
@@ -246,6 +300,9 @@ int main(void)
 		TIMERS_TEST(a_schedule_is_due_at_its_time_and_then_no_more),
 		TIMERS_TEST(what_was_missed_is_caught_up_once),
 		TIMERS_TEST(a_disabled_or_unsound_schedule_never_runs),
+		TIMERS_TEST(a_clock_that_was_ahead_stops_no_schedule),
+		TIMERS_TEST(what_could_not_be_queued_stays_due),
+		cmocka_unit_test(a_mirror_is_known_by_its_machine),
 		TIMERS_TEST(the_masters_schedules_are_taken_up_by_label),
 		TIMERS_TEST(who_was_disabled_here_stays_so),
 		TIMERS_TEST(a_name_belongs_to_who_came_first),
