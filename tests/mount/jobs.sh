@@ -93,6 +93,7 @@ next_revision
 touch "$work/refuse-post"
 assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
 assert_equal revision "$(revision)" 4
+assert_says 'is done, but: .*post ended with status 1'
 assert_equal "errors of a run whose post_sync failed" "$(last_run errors)" 1
 rm "$work/refuse-post"
 

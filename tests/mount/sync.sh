@@ -137,7 +137,32 @@ sync_mount mnt --allow-delete
 assert_equal "entries left" "$(find "$work/mnt" | wc -l)" 1
 assert_equal "objects left" "$(objects | wc -l)" 0
 
+step "an empty glob is refused: it does not come to mean everything"
+assert_exit 1 "$DEPOTFS" sync "$work/mnt" --wait --package "$(true)"
+assert_says 'glob is empty'
+assert_exit 2 "$DEPOTFS" schedule add "$work/mnt" x --when 'daily at 02:00' --package ''
+
 step "what was published by mistake comes back"
+publish depot "$work/tree" --packages 'pkg/*/*'
+sync_mount mnt
+assert_same "$work/tree" "$work/mnt"
+
+step "the guard stops an incremental sync that removes: a file came in a directory's place"
+mv "$work/tree/pkg" "$work/pkg"
+printf 'no directory\n' >"$work/tree/pkg"
+publish depot "$work/tree" --packages 'pkg/*/*'
+sync_status=1 sync_mount mnt --incremental
+assert_says 'guard'
+[ -f "$work/mnt/pkg/a/3.0/VERSION" ] || fail "the packages are gone"
+assert_equal "removed by a run that was stopped" "$("$DEPOTFS" history "$work/mnt" --json |
+	jq '.runs[0].removed')" 0
+assert_exit 3 "$DEPOTFS" report "$work/mnt" --json
+grep -q '"last_error":.*guard' "$work/said" ||
+	fail "the report does not tell that the guard stands in the way"
+sync_mount mnt --incremental --allow-delete
+assert_same "$work/tree" "$work/mnt"
+rm "$work/tree/pkg"
+mv "$work/pkg" "$work/tree/pkg"
 publish depot "$work/tree" --packages 'pkg/*/*'
 sync_mount mnt
 assert_same "$work/tree" "$work/mnt"

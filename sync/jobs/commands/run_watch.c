@@ -3,6 +3,7 @@
 
 #include "cache/base/cli.h"
 #include "cache/base/log.h"
+#include "cache/base/memory.h"
 #include "sync/jobs/progress/progress_show.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/watch/control_verbs.h"
@@ -62,8 +63,13 @@ static int judge(const cJSON *run)
 {
 	const char *message = control_text(run, "message", "");
 
-	if (strcmp(control_text(run, "state", ""), "done") == 0)
+	if (strcmp(control_text(run, "state", ""), "done") == 0) {
+		/* a hook behind it has failed, or not all could be fetched ahead */
+		if (*message)
+			log_warn("run %.0f is done, but: %s",
+				control_number(run, "run", 0), message);
 		return EXIT_DONE;
+	}
 	log_error("run %.0f %s%s%s", control_number(run, "run", 0),
 		control_text(run, "state", "?"), *message ? ": " : "", message);
 	return EXIT_FAILED;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/reconcile/run/fetch_tasks.h"
 
+#include "cache/base/clock.h"
 #include "cache/base/memory.h"
 #include "cache/base/mutex.h"
 #include "cache/base/thread.h"
@@ -9,6 +10,7 @@
 
 #define WORKERS	   4
 #define QUEUED_MAX 8
+#define TICK_NS	   (500 * NS_PER_MS)
 
 struct fetch_tasks {
 	struct fetch_tasks_config config;
@@ -19,6 +21,7 @@ struct fetch_tasks {
 	bool is_complete;	  /* lock: nothing more will come */
 	int error;		  /* lock: of the first task that failed for good */
 	struct mutex failed_lock; /* one on_failed() at a time */
+	size_t working;		  /* lock: threads that have not come to their end */
 	size_t worker_count;
 	pthread_t workers[WORKERS];
 };
@@ -100,7 +103,25 @@ static void *work(void *arg)
 		condition_broadcast(&tasks->changed);
 		mutex_unlock(&tasks->lock);
 	}
+	mutex_lock(&tasks->lock);
+	tasks->working--;
+	condition_broadcast(&tasks->changed);
+	mutex_unlock(&tasks->lock);
 	return NULL;
+}
+
+/* Waits for a change, and tells how far it has come meanwhile. */
+static void wait_and_tell(struct fetch_tasks *tasks) REQUIRES(tasks->lock)
+{
+	bool is_all = tasks->is_complete;
+
+	(void)condition_wait_until(
+		&tasks->changed, &tasks->lock, clock_mono_ns() + TICK_NS);
+	if (!tasks->config.on_tick)
+		return;
+	mutex_unlock(&tasks->lock);
+	tasks->config.on_tick(tasks->config.arg, is_all);
+	mutex_lock(&tasks->lock);
 }
 
 int fetch_tasks_start(const struct fetch_tasks_config *config, struct fetch_tasks **out)
@@ -114,12 +135,15 @@ int fetch_tasks_start(const struct fetch_tasks_config *config, struct fetch_task
 	mutex_init(&tasks->lock);
 	mutex_init(&tasks->failed_lock);
 	condition_init(&tasks->changed);
+	mutex_lock(&tasks->lock);
 	while (r == 0 && tasks->worker_count < WORKERS) {
 		r = thread_start(
 			&tasks->workers[tasks->worker_count], "prefetch", work, tasks);
 		if (r == 0)
 			tasks->worker_count++;
 	}
+	tasks->working = tasks->worker_count;
+	mutex_unlock(&tasks->lock);
 	if (tasks->worker_count == 0) {
 		int error = fetch_tasks_finish(tasks);
 
@@ -133,7 +157,7 @@ int fetch_tasks_add(struct fetch_tasks *tasks, struct fetch_task *task)
 {
 	mutex_lock(&tasks->lock);
 	while (tasks->queued >= QUEUED_MAX && !tasks->error)
-		condition_wait(&tasks->changed, &tasks->lock);
+		wait_and_tell(tasks);
 	int error = tasks->error;
 
 	if (!error) {
@@ -156,6 +180,8 @@ int fetch_tasks_finish(struct fetch_tasks *tasks)
 	mutex_lock(&tasks->lock);
 	tasks->is_complete = true;
 	condition_broadcast(&tasks->changed);
+	while (tasks->working)
+		wait_and_tell(tasks);
 	mutex_unlock(&tasks->lock);
 	for (size_t i = 0; i < tasks->worker_count; i++)
 		pthread_join(tasks->workers[i], NULL);

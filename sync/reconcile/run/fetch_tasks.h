@@ -33,6 +33,9 @@ struct fetch_tasks_config {
 	/* A content that could not be had: any of the threads, one at a time. */
 	void (*on_failed)(
 		void *arg, const struct catalog *catalog, uint32_t content, int error);
+	/* Now and then while the caller waits in one of the functions below, to tell how far it has come;
+	 * `is_all`: nothing more is added. May be NULL. */
+	void (*on_tick)(void *arg, bool is_all);
 	void *arg;
 };
 

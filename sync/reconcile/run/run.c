@@ -92,13 +92,19 @@ static void take_counts(struct run *run, const struct plan *plan)
 		t->removed, t->stale);
 }
 
+/* What guard_share allows; the product of both may be more than a number holds. */
+static uint64_t share_of(uint64_t entries, unsigned int percent)
+{
+	return entries / 100 * percent + entries % 100 * percent / 100;
+}
+
 /* What would remove surprisingly much stops before anything is changed: an incremental sync does,
  * too, where a file or a link takes a directory's place. */
 static int judge_guard(struct run *run, const struct plan *plan)
 {
 	const struct plan_totals *t = plan_totals(plan);
 	const struct settings *s = run->settings;
-	bool is_too_much = t->removed * 100 > t->entries_before * s->guard_share;
+	bool is_too_much = t->removed > share_of(t->entries_before, s->guard_share);
 	bool is_too_many = s->guard_count && t->removed > s->guard_count;
 
 	if (run->record->is_delete_allowed || t->removed == 0 ||
@@ -107,12 +113,12 @@ static int judge_guard(struct run *run, const struct plan *plan)
 	return run_note_error(run, -EPERM,
 		"stopped by the guard: %" PRIu64 " of %" PRIu64
 		" entries would be removed, more than %s=%" PRIu64
-		" allows; nothing was changed. Look at them with 'depotfs sync %s "
-		"--dry-run', allow it once with 'depotfs sync %s --allow-delete'",
+		" allows; nothing was changed. Look at them with 'depotfs sync %s%s "
+		"--dry-run', allow it once with --allow-delete in its place",
 		t->removed, t->entries_before,
 		is_too_much ? "guard_share" : "guard_count",
 		is_too_much ? s->guard_share : s->guard_count, run->env->mountpoint,
-		run->env->mountpoint);
+		run->record->is_full ? "" : " --incremental");
 }
 
 static struct change_record change_of(const struct plan_change *c)
@@ -191,6 +197,7 @@ static int switch_over(struct run *run, const struct plan *plan, bool is_complet
 			log_strerror(r), undo < 0 ? " (after a restart it will be)" : "");
 	}
 	*run->view = next;
+	run->is_switched = true;
 	run->record->revision_after = next.revision;
 	job_log_print(run->log, "the mount shows the new view");
 	return 0;
@@ -224,10 +231,35 @@ static int carry_out(
 	return r;
 }
 
-/* What the report says of packages that this run was for. */
+static int compare_paths(const void *key, const void *record)
+{
+	return strcmp(key, ((const struct package_record *)record)->path);
+}
+
+/* Nothing is to be said any more of those that are current; as a rule there are none. */
+static int forget_packages(struct run *run, const struct plan *plan)
+{
+	struct package_list known;
+	int r = state_db_packages_list(run->env->state, &known);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && known.count && i < plan_package_count(plan); i++) {
+		const char *path = plan_package(plan, i)->path;
+
+		if (bsearch(path, known.items, known.count, sizeof(*known.items),
+			    compare_paths))
+			r = state_db_package_remove(run->env->state, path);
+	}
+	package_list_release(&known);
+	return r;
+}
+
+/* What the report says of packages that this run was for. A run that somebody ended has not failed
+ * with any of them. */
 static void note_packages(struct run *run, const struct plan *plan, int error)
 {
-	size_t count = error < 0 ? plan_package_count(plan) : 0;
+	size_t count = error < 0 && error != -ECANCELED ? plan_package_count(plan) : 0;
 	AUTO_FREE struct package_record *records =
 		mem_calloc(count + 1, sizeof(*records));
 	int64_t now_ns = clock_real_ns();
@@ -239,15 +271,13 @@ static void note_packages(struct run *run, const struct plan *plan, int error)
 			.last_error = run->message,
 			.since_ns = run->head->published_ns,
 			.last_error_ns = now_ns,
-			.next_attempt_ns = run->next_attempt_ns,
+			/* what the guard or a hook stopped waits for the admin */
+			.next_attempt_ns = error == -EPERM ? 0 : run->next_attempt_ns,
 		};
 	if (r == 0 && count)
 		r = state_db_packages_put(run->env->state, records, count);
-	for (size_t i = 0; r == 0 && error == 0 && i < plan_package_count(plan); i++) {
-		r = state_db_package_remove(run->env->state, plan_package(plan, i)->path);
-		if (r == -ENOENT)
-			r = 0;
-	}
+	if (r == 0 && error == 0)
+		r = forget_packages(run, plan);
 	if (r < 0)
 		log_warn("what became of the packages is not in the state database");
 }
@@ -266,10 +296,10 @@ static int execute(struct run *run, const struct glob_list *selection)
 	r = judge_guard(run, plan);
 	if (r == 0)
 		r = run_hook_before(run, plan);
-	if (r < 0)
-		return r;
-	r = carry_out(run, plan, selection);
-	run_hook_after(run, plan, r);
+	if (r == 0) {
+		r = carry_out(run, plan, selection);
+		run_hook_after(run, plan, r);
+	}
 	note_packages(run, plan, r);
 	return r;
 }
@@ -283,6 +313,12 @@ int run_execute(struct run *run)
 	run->record->revision_after = run->view->revision;
 	if (r == 0)
 		r = execute(run, &selection);
+	/* what was only planned has not been done */
+	if (!run->is_switched && !run->record->is_dry) {
+		struct run_counts *c = &run->record->counts;
+
+		c->added = c->changed = c->removed = c->kept_stale = 0;
+	}
 	run->record->counts.bytes_fetched = run->progress->fetch.bytes_fetched;
 	run->record->counts.bytes_reused = run->progress->fetch.bytes_reused;
 	if (r == 0)

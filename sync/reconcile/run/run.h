@@ -76,6 +76,7 @@ struct run {
 	struct job_log *log;
 	int64_t next_attempt_ns;	/* real time, if this one fails; 0: none */
 	bool has_changes;		/* the plan's root is not what is shown */
+	bool is_switched;		/* the mount shows the new view */
 	char message[RUN_MESSAGE_SIZE]; /* record->message points here at the end */
 };
 

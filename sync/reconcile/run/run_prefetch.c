@@ -34,6 +34,7 @@ struct prefetch {
 	struct catalog_loader *loader;
 	struct fetch_tasks *tasks;
 	size_t recorded;
+	bool is_unreachable; /* some content: no source answered any more */
 };
 
 static void note_failed(
@@ -43,6 +44,7 @@ static void note_failed(
 	char path[PATH_MAX];
 
 	p->run->record->counts.skipped++;
+	p->is_unreachable |= error == -EHOSTUNREACH;
 	if (p->recorded == SKIPPED_MAX)
 		return;
 	for (uint32_t i = 0; i < catalog->entry_count; i++) {
@@ -404,6 +406,9 @@ static int judge(struct prefetch *p, int error)
 {
 	struct run *run = p->run;
 
+	/* a package of which something came before the sources went is not an error by itself */
+	if (error == 0 && p->is_unreachable && p->policy.kind == PREFETCH_ALL)
+		error = -EHOSTUNREACH;
 	if (error == 0 || error == -ECANCELED)
 		return error;
 	if (error == -EHOSTUNREACH && p->policy.kind == PREFETCH_ALL)
@@ -414,6 +419,23 @@ static int judge(struct prefetch *p, int error)
 	return 0;
 }
 
+/* The line in the run's log. How much it is in all is known when the tree has been walked; until then
+ * it is what the plan brings, so that the line is never ahead. */
+static void tell(void *arg, bool is_all)
+{
+	const struct prefetch *p = arg;
+	const struct run_progress *progress = p->run->progress;
+	uint64_t total = atomic_load(&progress->bytes_total);
+	uint64_t planned = plan_totals(p->plan)->bytes_new;
+
+	if (!is_all && planned > total)
+		total = planned;
+	job_log_progress(p->run->log, "fetching",
+		atomic_load(&progress->fetch.bytes_fetched) +
+			atomic_load(&progress->fetch.bytes_reused),
+		is_all ? total : total + 1);
+}
+
 static int fetch(struct prefetch *p)
 {
 	struct run *run = p->run;
@@ -421,6 +443,7 @@ static int fetch(struct prefetch *p)
 		.is_cancelled = run->is_cancelled,
 		.progress = &run->progress->fetch,
 		.on_failed = note_failed,
+		.on_tick = tell,
 		.arg = p};
 	int r = fetch_tasks_start(&config, &p->tasks);
 
@@ -434,6 +457,7 @@ static int fetch(struct prefetch *p)
 		r = fetch_pinned(p);
 	int finished = fetch_tasks_finish(p->tasks);
 
+	tell(p, true);
 	return r < 0 && r != -ECANCELED ? r : finished < 0 ? finished : r;
 }
 

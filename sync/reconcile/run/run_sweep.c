@@ -14,6 +14,9 @@
 #include <limits.h>
 #include <string.h>
 
+/* Of those that cannot be repaired; the rest is only counted. */
+#define SKIPPED_MAX 1000
+
 struct damaged {
 	struct digest digest;
 	uint64_t bytes;
@@ -26,6 +29,7 @@ struct check {
 	size_t count;
 	size_t capacity;
 	uint64_t checked;
+	size_t recorded; /* of those that cannot be repaired */
 	struct fetch_tasks *tasks;
 };
 
@@ -104,6 +108,16 @@ static int note_damaged(struct check *check, const struct object_info *object)
 	return r;
 }
 
+/* What the disk cannot read any more is no better than what it reads wrongly: it is let go, to be
+ * fetched to another place. 0 or -errno. */
+static int drop_unreadable(struct check *check, const struct digest *digest)
+{
+	uint64_t bytes;
+	int r = object_store_remove(check->run->env->objects, digest, &bytes);
+
+	return r == -ENOENT ? 0 : r;
+}
+
 /* An object of the store; its right size is not known here, so a shallow look is at what the
  * store itself can tell. */
 static int check_object(void *arg, const struct object_info *object)
@@ -116,6 +130,8 @@ static int check_object(void *arg, const struct object_info *object)
 	if (r == -ENOENT)
 		return 0; /* let go of meanwhile */
 	check->checked++;
+	if (r == -EIO)
+		r = drop_unreadable(check, &object->digest) < 0 ? -EIO : -EBADMSG;
 	return r == -EBADMSG ? note_damaged(check, object) : r;
 }
 
@@ -136,6 +152,9 @@ static int check_sizes(struct check *check, struct catalog *c)
 		if (r == -ENOENT)
 			continue;
 		check->checked++;
+		if (r == -EIO)
+			r = drop_unreadable(check, &content->digest) < 0 ? -EIO
+									 : -EBADMSG;
 		if (r == -EBADMSG)
 			r = note_damaged(check, &object);
 		if (r < 0)
@@ -215,11 +234,18 @@ static int repair_catalog(struct check *check, struct catalog *c)
 static void note_failed(
 	void *arg, const struct catalog *catalog, uint32_t content, int error)
 {
-	const struct check *check = arg;
+	struct check *check = arg;
 	char path[PATH_MAX] = "?";
 
 	check->run->record->counts.skipped++;
 	(void)path_of(catalog, content, path, sizeof(path));
+	const struct skipped_record skipped = {
+		.path = path, .reason = log_strerror(error)};
+
+	if (check->recorded < SKIPPED_MAX &&
+		state_db_skipped_add(
+			check->run->env->state, check->run->record->id, &skipped, 1) == 0)
+		check->recorded++;
 	job_log_print(check->run->log, "cannot be repaired yet: %s: %s", path,
 		log_strerror(error));
 }
