@@ -225,13 +225,12 @@ static int list(struct listing *l, struct view *view, const struct view_node *no
 	return list_children(l, view, dir, from);
 }
 
-/* The kernel was not told of the children after all. */
+/* The kernel was not told of the children after all. `dir` need not be set if there are none. */
 static void take_back(
 	struct session *session, const struct listing *l, const struct view_dir *dir)
 {
-	uint32_t first = catalog_entry(dir->catalog, dir->index)->first;
-
 	for (uint32_t i = l->first; l->is_plus && i < l->end; i++) {
+		uint32_t first = catalog_entry(dir->catalog, dir->index)->first;
 		struct view_node child;
 
 		/* it was found a moment ago, and stays as long as it is remembered */
