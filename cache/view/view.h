@@ -106,7 +106,8 @@ uint64_t view_cookie(const struct view_dir *dir, uint32_t listed);
 uint32_t view_position(const struct view_dir *dir, uint64_t cookie);
 
 /* The kernel is told of this node once more; it has forgotten it `count` times. What is superseded
- * lives as long as it is remembered. True: view_reap() has something to do. */
+ * lives as long as it is remembered. True: view_reap() has something to do. Both in an epoch: what
+ * is forgotten may go at once. */
 void view_remember(const struct view_node *node);
 bool view_forget(struct view *view, uint64_t id, uint64_t count);
 

@@ -56,12 +56,20 @@ static int push(struct node_stack *stack, const struct view_node *node)
 	return 0;
 }
 
-/* Lets go all above the first `count`. What is superseded meanwhile goes with the next flip. */
+/* What is superseded meanwhile goes with the next flip. */
+static void forget(const struct xattr_virtual_context *context, uint64_t id)
+{
+	AUTO_EPOCH epoch = epoch_enter();
+
+	(void)view_forget(context->view, id, 1);
+}
+
+/* Lets go all above the first `count`. */
 static void pop_to(const struct xattr_virtual_context *context, struct node_stack *stack,
 	size_t count)
 {
 	while (stack->count > count)
-		(void)view_forget(context->view, stack->nodes[--stack->count], 1);
+		forget(context, stack->nodes[--stack->count]);
 }
 
 /* Adds the files of one directory, each name of a hard-linked one once, and pushes what is
@@ -130,7 +138,7 @@ static int sum_directory(
 		uint64_t top = stack.nodes[--stack.count];
 
 		r = add_directory(context, top, &stack, sum);
-		(void)view_forget(context->view, top, 1);
+		forget(context, top);
 	}
 	pop_to(context, &stack, 0);
 	free(stack.nodes);

@@ -9,9 +9,13 @@
 #include "tests/support/fake_source.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define FLIPS 600
 
 static struct scratch scratch;
 static struct checkpoint *checkpoint;
@@ -366,6 +370,54 @@ static void what_the_master_has_no_more_is_stale(void **state)
 	expect("pack/inside", "revision", "17");
 }
 
+static atomic_bool is_enough;
+
+static void *sum_again_and_again(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&is_enough)) {
+		AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
+
+		assert_int_equal(
+			xattr_virtual_get(&context, VIEW_ROOT, "chunks", &out), 0);
+	}
+	return NULL;
+}
+
+/* For the thread sanitizer. */
+static void what_is_being_summed_goes_with_a_flip(void **state)
+{
+	struct catalog_builder *b = builder_new("");
+	struct view_changes *changes;
+	struct catalog *opened;
+	pthread_t thread;
+
+	(void)state;
+	builder_dir(b, BUILDER_TOP, "other");
+	struct built_catalog *other = builder_finish(b);
+
+	assert_int_equal(
+		catalog_store_put(catalogs, &other->ref, other->data, &opened), 0);
+	catalog_close(opened);
+	atomic_store(&is_enough, false);
+	assert_int_equal(pthread_create(&thread, NULL, sum_again_and_again, NULL), 0);
+	for (unsigned int i = 0; i < FLIPS; i++) {
+		const struct built_catalog *next = i % 2 ? root : other;
+
+		assert_int_equal(view_flip(view, &next->ref, 43 + i, &changes), 0);
+		view_changes_free(changes);
+		view_reap(view);
+	}
+	atomic_store(&is_enough, true);
+	pthread_join(thread, NULL);
+	view_reap(view);
+	struct view_usage usage;
+
+	view_usage(view, &usage);
+	assert_int_equal(usage.superseded, 0);
+	built_free(other);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -380,6 +432,7 @@ int main(void)
 		T(an_unknown_attribute_is_not_there),
 		T(without_memory_a_sum_fails_and_leaks_nothing),
 		T(what_the_master_has_no_more_is_stale),
+		T(what_is_being_summed_goes_with_a_flip),
 	};
 
 	log_detach_stderr();
