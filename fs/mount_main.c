@@ -60,6 +60,8 @@ struct mirror {
 	struct state_db *state;
 	struct state_view shown; /* as the mount began */
 	struct view *view;
+	struct view
+		*given_up; /* its catalog may still come, until the fetcher has ended */
 	struct housekeeping *housekeeping;
 	struct pins *pins;
 	struct judge *judge;
@@ -223,7 +225,7 @@ static int open_channel(struct mirror *m)
 	return 0;
 }
 
-/* 0 with the view loaded, or none made. */
+/* 0 with the view loaded. */
 static int load_view(struct mirror *m)
 {
 	struct view_config config = {
@@ -235,13 +237,7 @@ static int load_view(struct mirror *m)
 	};
 	int r = view_new(&config, &m->view);
 
-	if (r == 0)
-		r = view_load(m->view);
-	if (r < 0) {
-		view_free(m->view);
-		m->view = NULL;
-	}
-	return r;
+	return r < 0 ? r : view_load(m->view);
 }
 
 /* What was shown last; the channel's newest where nothing was, or where that was lost. */
@@ -258,6 +254,8 @@ static int open_view(struct mirror *m)
 			 ", cannot be had any more (%s): going on with the channel's "
 			 "newest",
 			m->shown.revision, log_strerror(r));
+		m->given_up = m->view;
+		m->view = NULL;
 	}
 	m->shown = (struct state_view){.root = head->root,
 		.revision = head->revision,
@@ -574,6 +572,7 @@ static void close_mirror(struct mirror *m)
 	housekeeping_stop(m->housekeeping);
 	content_store_free(m->contents);
 	view_free(m->view);
+	view_free(m->given_up);
 	catalog_store_free(m->catalogs);
 	object_store_free(m->objects);
 	checkpoint_free(m->checkpoint);

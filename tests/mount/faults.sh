@@ -136,6 +136,20 @@ for mode in 404 500 html flip hang endless; do
 	stop_bad_server
 done
 
+step "a root catalog that does not come: nothing is mounted, and the reason said"
+start_bad_server "$work/depot" hang --only '/catalog/*'
+assert_exit 1 "$DEPOTFS" mount "$bad_url" "$work/empty" \
+	-o "key=$key,cache=$work/slow.cache,timeout=$timeout_s"
+assert_says 'root catalog of revision 1 cannot be had'
+stop_bad_server
+
+step "a name that is no option and no setting"
+for wrong in cahce=/d allow_other=yes; do
+	assert_exit 2 "$DEPOTFS" mount "$good_url" "$work/empty" \
+		-o "key=$key,cache=$work/none.cache,$wrong"
+	assert_says "${wrong%=*}"
+done
+
 step "of two sources the first lies"
 for mode in flip html hang 404; do
 	fresh_cache warm
