@@ -88,6 +88,17 @@ static struct open_file *get(unsigned int i)
 	return f;
 }
 
+/* Opened and read once: now it has a descriptor. */
+static struct open_file *get_read(unsigned int i)
+{
+	struct open_file *f = get(i);
+	struct content_span span;
+
+	assert_int_equal(content_read(open_file_content(f), 0, 1, &span, NULL), 1);
+	content_span_release(&span);
+	return f;
+}
+
 static void the_first_open_decides_until_the_last_is_closed(void **state)
 {
 	int id = -1;
@@ -148,7 +159,7 @@ static void a_content_closes_with_the_last_open_but_not_under_a_read(void **stat
 	unsigned int before = open_descriptors();
 
 	(void)state;
-	struct open_file *f = get(1);
+	struct open_file *f = get_read(1);
 
 	assert_int_equal(open_descriptors(), before + 1);
 	assert_int_equal(open_files_leave(&files, NODE + 1), 0);
@@ -164,7 +175,7 @@ static void idle_contents_are_bounded_and_closed_after_a_while(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < FILES; i++)
-		open_files_put(&files, get(i));
+		open_files_put(&files, get_read(i));
 	assert_int_equal(open_descriptors(), before + OPEN_FILES_IDLE_MAX);
 	/* the newest are kept */
 	open_files_put(&files, get(FILES - 1));
