@@ -11,7 +11,7 @@
 
 /* Each window is so much larger than the one before, and is asked for when an eighth of that one
  * is read: on a long line the ramp costs more than what a seek throws away (docs/performance.md). */
-#define WINDOW_GROWTH 4
+#define WINDOW_GROWTH 16
 #define WINDOW_READ   8
 
 /* 32 MiB decoded: more than 1 Gbit/s times 150 ms, compressed. */

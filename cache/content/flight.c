@@ -28,6 +28,14 @@
 #define LEAD_BYTES  (512 * 1024)
 #define LEAD_MAX_NS NS_PER_SEC
 
+/*
+ * Much that does not compress is a large file, and the first of it comes in so many requests at once: a
+ * connection begins with ten segments and doubles that each round trip, so eight are at a
+ * line's speed three round trips before one. They leave two places for readers.
+ */
+#define SPLIT_MIN_BYTES (6 * 1024 * 1024)
+#define SPLIT_REQUESTS	6
+
 struct interest {
 	struct content_file *file; /* a reference */
 	uint32_t piece;
@@ -51,6 +59,7 @@ struct batch {
 	const struct catalog *catalog; /* of all its flights; a reference */
 	struct batch *next;
 	uint64_t stored_bytes;
+	uint64_t enough_bytes; /* from so many on no other flight joins */
 	int64_t sent_ns;
 
 	/* the table's lock, all three */
@@ -285,7 +294,9 @@ static void batch_done(struct frame_request *rq, int error)
 /* Whether `frame` can ride in `batch`: the next one of the same pack. */
 static bool extends(const struct batch *batch, const struct catalog *c, uint32_t frame)
 {
-	if (!batch || batch->flight_count == 0 || batch->flight_count == FRAMES_PER_BATCH)
+	if (!batch || batch->flight_count == 0 ||
+		batch->flight_count == FRAMES_PER_BATCH ||
+		batch->stored_bytes >= batch->enough_bytes)
 		return false;
 	const struct flight *last = batch->flights[batch->flight_count - 1];
 	const struct catalog_frame *a = &c->frames[last->frame];
@@ -307,6 +318,7 @@ static struct batch *batch_new(struct content_store *store, const struct catalog
 	batch->store = store;
 	catalog_ref(c);
 	batch->catalog = c;
+	batch->enough_bytes = UINT64_MAX;
 	batch->rq = (struct frame_request){
 		.pack = pack->digest,
 		.pack_bytes = pack->bytes,
@@ -348,6 +360,7 @@ static int start_flight(struct content_store *store, const struct catalog *c,
 	f->batch = batch;
 	batch->flights[batch->flight_count++] = f;
 	batch->rq.frame_count = batch->flight_count;
+	batch->stored_bytes += c->frames[frame].stored_bytes;
 	*out = f;
 	return 0;
 }
@@ -413,8 +426,6 @@ static struct batch *find_lead(struct flight_table *table, const struct batch *b
 /* False: it waits for another one, which sends it. */
 static bool may_go(struct flight_table *table, struct batch *batch)
 {
-	for (size_t i = 0; i < batch->flight_count; i++)
-		batch->stored_bytes += batch->rq.frames[i].stored_bytes;
 	batch->sent_ns = clock_mono_ns();
 	mutex_lock(&table->lock);
 	struct batch *lead = find_lead(table, batch);
@@ -432,12 +443,27 @@ static bool may_go(struct flight_table *table, struct batch *batch)
 	return !lead;
 }
 
-static void send_batches(struct content_store *store, struct batch *batches)
+/* They were put in front of each other; what is read first is to go first. */
+static struct batch *in_order(struct batch *batches)
 {
+	struct batch *first = NULL;
+
 	while (batches) {
 		struct batch *next = batches->next;
 
-		batches->stored_bytes = 0;
+		batches->next = first;
+		first = batches;
+		batches = next;
+	}
+	return first;
+}
+
+static void send_batches(struct content_store *store, struct batch *batches)
+{
+	batches = in_order(batches);
+	while (batches) {
+		struct batch *next = batches->next;
+
 		if (batches->flight_count == 0)
 			batch_free(batches);
 		else if (may_go(&store->flights, batches))
@@ -464,18 +490,30 @@ static bool is_frame_local(
 	       reuse_has(store, c, k);
 }
 
+/* What a request for some of this is to have at most. */
+static uint64_t share_of(const struct catalog *c, struct ahead_range range)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < range.count; i++)
+		bytes += c->frames[range.first + i].stored_bytes;
+	return bytes < SPLIT_MIN_BYTES ? UINT64_MAX : bytes / SPLIT_REQUESTS;
+}
+
 static void start_ahead(struct content_store *store, const struct catalog *c,
 	struct ahead_range range, struct batch **batches)
 {
+	uint64_t share = share_of(c, range);
+
 	for (uint32_t frame = range.first; frame < range.first + range.count; frame++) {
 		struct flight *f;
 
 		if (is_frame_local(store, c, frame))
 			continue;
 		mutex_lock(&store->flights.lock);
-		if (!find_flight(&store->flights, c, frame))
-			(void)start_flight(
-				store, c, frame, FETCH_READ_AHEAD, batches, &f);
+		if (!find_flight(&store->flights, c, frame) &&
+			start_flight(store, c, frame, FETCH_READ_AHEAD, batches, &f) == 0)
+			f->batch->enough_bytes = share;
 		mutex_unlock(&store->flights.lock);
 	}
 }
