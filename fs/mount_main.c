@@ -568,7 +568,6 @@ static void close_mirror(struct mirror *m)
 	evictor_stop(m->evictor);
 	judge_free(m->judge);
 	reconciler_free(m->reconciler);
-	settings_release(&m->settings);
 	housekeeping_stop(m->housekeeping);
 	content_store_free(m->contents);
 	view_free(m->view);
@@ -664,6 +663,7 @@ int cmd_mount(int argc, char **argv)
 		daemonize_end(&d, status);
 	}
 out:
+	settings_release(&m.settings);
 	mount_options_release(&m.options);
 	return status;
 }
