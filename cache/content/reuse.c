@@ -157,7 +157,8 @@ static int bring_up_to_date(struct reuse_table *table) REQUIRES(table->lock)
 
 void reuse_offer(struct reuse_table *table, const struct catalog *catalog)
 {
-	if (atomic_load_explicit(&table->newest, memory_order_relaxed) == catalog)
+	if (atomic_load_explicit(&table->newest, memory_order_relaxed) == catalog ||
+		catalog->piece_count > REUSE_PIECES_MAX)
 		return;
 	mutex_lock(&table->lock);
 	size_t i = 0;

@@ -20,10 +20,11 @@
 
 struct content_store;
 
-/* No more pieces are indexed (12 bytes each, up to twice that in the table), nor catalogs. When there
+/* No more pieces are indexed (12 bytes each, up to twice that in the table), nor catalogs held: a
+ * superseded one stays mapped as long as it is here. A catalog of more pieces is left out; when there
  * are more, the older half of the catalogs goes. */
 #define REUSE_PIECES_MAX   (512 * 1024)
-#define REUSE_CATALOGS_MAX 512
+#define REUSE_CATALOGS_MAX 64
 
 struct reuse_entry {
 	uint16_t catalog; /* 1 + index into the table's; 0: free */
