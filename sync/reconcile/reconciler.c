@@ -8,6 +8,7 @@
 #include "cache/base/thread.h"
 #include "sync/jobs/calendar/rate.h"
 #include "sync/reconcile/reconciler_state.h"
+#include "sync/reconcile/run/run_hooks.h"
 
 #include <errno.h>
 #include <string.h>
@@ -264,10 +265,12 @@ static void execute(struct reconciler *r, struct run_record *record)
 		run.next_attempt_ns =
 			retries_after(&r->retries, record->job, clock_real_ns());
 	mutex_unlock(&r->lock);
-	if (error == 0)
+	if (error == 0) {
 		error = run_execute(&run);
-	else
+	} else {
+		run_hook_after(&run, NULL, error);
 		record->state = error == -ECANCELED ? RUN_CANCELLED : RUN_FAILED;
+	}
 	set_run_rate(r, NULL);
 	mutex_lock(&r->lock);
 	r->view = view;
@@ -288,9 +291,9 @@ static void execute(struct reconciler *r, struct run_record *record)
 	if (error == -ECANCELED && r->is_stopping)
 		record->state = RUN_QUEUED;
 	mutex_unlock(&r->lock);
-	job_log_close(run.log, record);
 	free((char *)(uintptr_t)record->message);
 	record->message = mem_strdup(run.message);
+	job_log_close(run.log, record);
 	shared_settings_put(settings);
 }
 

@@ -70,7 +70,7 @@ cat >"$work/conf" <<-END
 	label = site:oslo
 END
 mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
-expect_errors mnt 'pre ended|post ended|run [0-9]+'
+expect_errors mnt 'pre ended|post ended|run [0-9]+|cannot fetch|no source'
 next_revision
 touch "$work/refuse"
 assert_exit 1 "$DEPOTFS" sync "$work/mnt" --wait
@@ -97,6 +97,26 @@ assert_says 'is done, but: .*post ended with status 1'
 assert_equal "errors of a run whose post_sync failed" "$(last_run errors)" 1
 rm "$work/refuse-post"
 
+step "after a kill between the hooks post_sync is run, even when no source answers"
+next_revision
+touch "$work/hold"
+"$DEPOTFS" sync "$work/mnt" >/dev/null
+wait_for 10 has_phase "running a hook"
+kill_daemon mnt
+umount -l "$work/mnt"
+rm "$work/hold" "$work/post.env"
+stop_nginx
+mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
+wait_for 30 test -s "$work/post.env"
+assert_has "$work/post.env" '^DEPOTFS_OUTCOME=failed$'
+unmount mnt
+start_nginx "$work/depot"
+mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
+wait_for 20 is_idle
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --package 'pkg/nothing' --wait
+assert_says 'nothing differs in packages that match'
+
 step "a sync asked for while one runs waits for it; one that waits is joined; a cancelled one ends"
 next_revision
 touch "$work/hold"
@@ -115,7 +135,7 @@ wait_for 20 is_idle
 assert_equal "the cancelled run" "$("$DEPOTFS" job show "$work/mnt" "$first" --json |
 	jq -r .state)" cancelled
 assert_equal "the one behind it" "$(last_run state)" "done"
-assert_equal revision "$(revision)" 5
+assert_equal revision "$(revision)" 6
 assert_exit 1 "$DEPOTFS" job cancel "$work/mnt" "$first"
 assert_exit 1 "$DEPOTFS" job show "$work/mnt" 4711
 
@@ -156,14 +176,14 @@ next_revision
 wait_for 10 has_phase fetching
 sleep 2
 has_phase fetching || fail "background work goes on outside of the windows: $(phase)"
-shows 5 || fail "the mount was switched over"
+shows 6 || fail "the mount was switched over"
 assert_exit 0 "$DEPOTFS" jobs "$work/mnt"
 assert_says 'until the window opens'
 find "$work/mnt.cache/objects" -type f -delete
 cmp "$work/tree/pkg/a/file" "$work/mnt/pkg/a/file"
 sed -i '/^\[windows/,$d' "$work/conf"
 "$DEPOTFS" reload "$work/mnt"
-wait_for 30 shows 6
+wait_for 30 shows 7
 assert_state "$work/mnt/pkg/b/big" cached
 printf '[mirror]\ncolour = red\n' >"$work/conf"
 assert_exit 1 "$DEPOTFS" reload "$work/mnt"

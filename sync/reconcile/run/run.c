@@ -272,7 +272,7 @@ static void note_packages(struct run *run, const struct plan *plan, int error)
 			.since_ns = run->head->published_ns,
 			.last_error_ns = now_ns,
 			/* what the guard or a hook stopped waits for the admin */
-			.next_attempt_ns = error == -EPERM ? 0 : run->next_attempt_ns,
+			.next_attempt_ns = run->is_held ? 0 : run->next_attempt_ns,
 		};
 	if (r == 0 && count)
 		r = state_db_packages_put(run->env->state, records, count);
@@ -287,8 +287,10 @@ static int execute(struct run *run, const struct glob_list *selection)
 	AUTO_PLAN struct plan *plan = NULL;
 	int r = make_plan(run, selection, &plan);
 
-	if (r < 0)
+	if (r < 0) {
+		run_hook_after(run, NULL, r);
 		return r;
+	}
 	take_counts(run, plan);
 	run->has_changes = !plan_is_empty(plan);
 	if (run->record->is_dry)
@@ -296,11 +298,16 @@ static int execute(struct run *run, const struct glob_list *selection)
 	r = judge_guard(run, plan);
 	if (r == 0)
 		r = run_hook_before(run, plan);
-	if (r == 0) {
+	run->is_held = r < 0 && r != -ECANCELED;
+	run->has_begun = r == 0 && run->has_changes;
+	if (r == 0)
 		r = carry_out(run, plan, selection);
-		run_hook_after(run, plan, r);
-	}
+	run_hook_after(run, plan, r);
 	note_packages(run, plan, r);
+	if (r == 0 && selection->count && !run->has_changes && !*run->message)
+		(void)snprintf(run->message, sizeof(run->message),
+			"nothing differs in packages that match; 'depotfs report' lists "
+			"their paths");
 	return r;
 }
 
@@ -326,6 +333,6 @@ int run_execute(struct run *run)
 	else if (r == -ECANCELED)
 		run->record->state = RUN_CANCELLED;
 	else
-		run->record->state = r == -EPERM ? RUN_STOPPED : RUN_FAILED;
+		run->record->state = run->is_held ? RUN_STOPPED : RUN_FAILED;
 	return r;
 }

@@ -50,9 +50,10 @@ static void add_number(struct environment *e, const char *name, uint64_t value)
 static int list_packages(
 	const struct plan *plan, char end, size_t max, struct buffer *out)
 {
+	size_t count = plan ? plan_package_count(plan) : 0;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < plan_package_count(plan); i++) {
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		const char *path = plan_package(plan, i)->path;
 
 		if (out->len + strlen(path) + 2 > max)
@@ -133,10 +134,9 @@ void run_hook_after(struct run *run, const struct plan *plan, int result)
 {
 	char words[HOOK_WORDS_SIZE] = "out of memory";
 
-	/* a run that was killed may have stopped services, and have nothing left to change */
-	bool is_due = run->has_changes || run->record->trigger == RUN_BY_RESUME;
-
-	if (!run->settings->post_sync || !is_due)
+	/* the run that was killed may have stopped services, and this one get no further */
+	if (!run->settings->post_sync ||
+		(!run->has_begun && run->record->trigger != RUN_BY_RESUME))
 		return;
 	/* even if the run is cancelled: what pre_sync has stopped must not stay so */
 	int r = run_program(run, plan, run->settings->post_sync,

@@ -9,5 +9,6 @@
  * -EPERM, or -ECANCELED. */
 int run_hook_before(struct run *run, const struct plan *plan) WARN_UNUSED;
 
-/* Runs post_sync likewise; `result` is what has become of the run. A failure is noted. */
+/* Runs post_sync if what comes behind pre_sync was begun, by this run or by one that was killed;
+ * `result` is what has become of it, `plan` may be NULL. A failure is noted. */
 void run_hook_after(struct run *run, const struct plan *plan, int result);
