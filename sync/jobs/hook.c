@@ -133,7 +133,7 @@ static void end_line(struct running *run)
 	run->line_len = 0;
 }
 
-/* How many bytes it had to say; 0: none for now, or for ever. */
+/* How many bytes it had to say; 0: none yet, or none any more. */
 static size_t take_output(struct running *run)
 {
 	char step[STEP_BYTES];
