@@ -2,6 +2,7 @@
 #include "cache/base/memory.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -71,4 +72,11 @@ int mem_grow(void **p, size_t *capacity, size_t count, size_t item_size)
 	*p = grown;
 	*capacity = wanted;
 	return 0;
+}
+
+void mem_give_back(void)
+{
+#ifdef __GLIBC__
+	(void)malloc_trim(0);
+#endif
 }

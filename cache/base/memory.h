@@ -28,3 +28,7 @@ void mem_fail_after(long n);
 /* Makes room for one more item in a growing array: `*p` holds `count` items, has room for
  * `*capacity`. Returns 0 or -ENOMEM. */
 int mem_grow(void **p, size_t *capacity, size_t count, size_t item_size);
+
+/* Gives memory that was freed back to the system, where the C library keeps it for itself: after
+ * work that took much of it. Takes some milliseconds. Any thread. */
+void mem_give_back(void);

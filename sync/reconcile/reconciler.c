@@ -319,6 +319,7 @@ static void *run_all(void *arg)
 		execute(r, record);
 		run_queue_finish(r->queue, record);
 		rotate(r);
+		mem_give_back();
 	}
 	return NULL;
 }
