@@ -165,7 +165,11 @@ int session_run(struct session *session)
 	int r = fuse_session_loop_mt(session->fuse, loop);
 
 	fuse_loop_cfg_destroy(loop);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return log_error_errno(r,
+			"the kernel's requests cannot be read any more: %s",
+			log_strerror(r));
+	return 0;
 }
 
 int session_flip(
