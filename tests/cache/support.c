@@ -15,7 +15,8 @@
 
 void scratch_make(struct scratch *s)
 {
-	(void)snprintf(s->path, sizeof(s->path), "/tmp/depotfs-cache-XXXXXX");
+	(void)snprintf(s->path, sizeof(s->path),
+		"/tmp/depotfs-cache-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	assert_non_null(mkdtemp(s->path));
 	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(s->fd >= 0);

@@ -220,7 +220,7 @@ static void save_frames(void)
 static struct signing_key *load_key(void)
 {
 	struct signing_key *key;
-	char path[] = "/tmp/depotfs-corpus-XXXXXX";
+	char path[] = "/tmp/depotfs-corpus-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
 	int fd = mkstemp(path);
 
 	must(fd >= 0 && io_write(fd, private_key, sizeof(private_key) - 1) == 0, path);

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char directory[] = "/tmp/depotfs-hook-XXXXXX";
+static char directory[] =
+	"/tmp/depotfs-hook-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
 static char script[64];
 static char said[4096];
 

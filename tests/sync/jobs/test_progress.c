@@ -196,7 +196,8 @@ static void a_line_says_only_what_has_been_reached(void **state)
 
 static void in_a_file_there_are_no_escapes(void **state)
 {
-	char path[] = "/tmp/depotfs-progress-XXXXXX";
+	char path[] =
+		"/tmp/depotfs-progress-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
 	char out[512] = "";
 	struct progress_show show;
 	FILE *file = fdopen(mkstemp(path), "w+");

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static char file[] = "/tmp/depotfs-settings-XXXXXX";
+static char file[] =
+	"/tmp/depotfs-settings-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
 static char reason[TEXT_REASON_SIZE];
 
 static void write_file(const char *text)

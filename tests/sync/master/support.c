@@ -38,7 +38,8 @@ int bench_verb(int (*verb)(int, char **), ...)
 
 void bench_begin(struct bench *b)
 {
-	(void)snprintf(b->dir, sizeof(b->dir), "/tmp/depotfs-master-XXXXXX");
+	(void)snprintf(b->dir, sizeof(b->dir),
+		"/tmp/depotfs-master-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	assert_non_null(mkdtemp(b->dir));
 	(void)snprintf(b->tree, sizeof(b->tree), "%s/tree", b->dir);
 	(void)snprintf(b->depot, sizeof(b->depot), "%s/depot", b->dir);

@@ -104,7 +104,8 @@ static void make_catalog(struct depot *d)
 
 void depot_make(struct depot *d)
 {
-	*d = (struct depot){.dir = "/tmp/depotfs-depot-XXXXXX"};
+	*d = (struct depot){
+		.dir = "/tmp/depotfs-depot-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
 	assert_non_null(mkdtemp(d->dir));
 	(void)snprintf(d->url, sizeof(d->url), "file://%s", d->dir);
 	make_pack(d);

@@ -536,7 +536,8 @@ static void a_head_that_expires_while_nothing_changes_is_frozen(void **state)
 static void a_source_that_is_stuck_is_not_believed_for_ever(void **state)
 {
 	struct server stuck;
-	struct depot old = {.dir = "/tmp/depotfs-old-XXXXXX"};
+	struct depot old = {
+		.dir = "/tmp/depotfs-old-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
 	char urls[256];
 	char command[256];
 	int polls = 0;
@@ -600,7 +601,8 @@ static int make(void **state)
 
 	(void)state;
 	depot_make(&depot);
-	cache = (struct depot){.dir = "/tmp/depotfs-cache-XXXXXX"};
+	cache = (struct depot){
+		.dir = "/tmp/depotfs-cache-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
 	if (!mkdtemp(cache.dir))
 		return -1;
 	cache_fd = open(cache.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 static struct depot depot;
-static char work[64] = "/tmp/depotfs-servers-XXXXXX";
+static char work[64] =
+	"/tmp/depotfs-servers-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
 
 static PRINTF_LIKE(1, 2) int shell(const char *fmt, ...)
 {

@@ -191,7 +191,8 @@ static void a_stop_wakes_who_waits(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	(void)snprintf(directory, sizeof(directory), "/tmp/depotfs-queue-XXXXXX");
+	(void)snprintf(directory, sizeof(directory),
+		"/tmp/depotfs-queue-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	return mkdtemp(directory) ? 0 : -1;
 }
 

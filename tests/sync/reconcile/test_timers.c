@@ -270,7 +270,8 @@ static void sections_add_up(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	(void)snprintf(directory, sizeof(directory), "/tmp/depotfs-timers-XXXXXX");
+	(void)snprintf(directory, sizeof(directory),
+		"/tmp/depotfs-timers-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	if (!mkdtemp(directory) || state_db_open(directory, &db) < 0)
 		return -1;
 	timers_init(&timers, db, "/srv/share");

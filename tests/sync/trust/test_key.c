@@ -30,7 +30,8 @@ static const char *path_of(const char *name)
 static int make_dir(void **state)
 {
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "/tmp/depotfs-key-XXXXXX");
+	(void)snprintf(dir, sizeof(dir),
+		"/tmp/depotfs-key-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	return mkdtemp(dir) ? 0 : -1;
 }
 

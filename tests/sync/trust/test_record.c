@@ -315,7 +315,8 @@ static int make(void **state)
 	char path[128];
 
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "/tmp/depotfs-record-XXXXXX");
+	(void)snprintf(dir, sizeof(dir),
+		"/tmp/depotfs-record-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	if (!mkdtemp(dir))
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -334,7 +334,8 @@ static void the_end_waits_for_what_is_being_answered(void **state)
 static int make(void **state)
 {
 	(void)state;
-	(void)snprintf(mountpoint, sizeof(mountpoint), "/tmp/depotfs-control-XXXXXX");
+	(void)snprintf(mountpoint, sizeof(mountpoint),
+		"/tmp/depotfs-control-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
 	if (!mkdtemp(mountpoint))
 		return -1;
 	if (geteuid() != 0 && !getenv("XDG_RUNTIME_DIR"))
