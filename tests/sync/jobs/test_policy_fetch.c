@@ -36,8 +36,8 @@ static int bench_begin(void **state)
 {
 	static struct bench b;
 
-	b = (struct bench){.dir = "/tmp/depotfs-policy-XXXXXX",
-		.head = {.channel = "stable"}}; /* the X are mkdtemp's or mkstemp's */
+	b = (struct bench){.dir = "/tmp/depotfs-policy-XXXXXX", /* the X are mkdtemp's */
+		.head = {.channel = "stable"}};
 	assert_non_null(mkdtemp(b.dir));
 	b.fd = open(b.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(mkdirat(b.fd, "cache", 0755), 0);
