@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/cache/content_scene.h"
 
 #include "cache/base/clock.h"
 #include "cache/base/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/content/content.h"
-#include "cache/objects/checkpoint.h"
-#include "tests/support/fake_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,187 +15,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
-
-#define BIG_CHUNK  (20 * 1024)
-#define BIG_PIECES 100
-#define BIG_SIZE   (BIG_CHUNK * BIG_PIECES - 5)
-
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct content_store *store;
-static struct fake_source *fake;
-static struct built_catalog *built;
-static struct catalog *catalog;
-static uint8_t *big;
-
-/*
- *	/small0 .. /small9   one frame
- *	/big                 a hundred chunks, twelve to a frame
- *	/sparse              holes around one chunk
- *	/hole                nothing but a hole
- */
-static void build(void)
-{
-	struct catalog_builder *b = builder_new("");
-	char name[16];
-	char text[32];
-
-	for (int i = 0; i < 10; i++) {
-		(void)snprintf(name, sizeof(name), "small%d", i);
-		int n = snprintf(text, sizeof(text), "content of %d", i);
-
-		builder_file(b, BUILDER_TOP, name, text, (size_t)n, 64);
-	}
-	builder_frame_bytes(b, 1);
-	builder_sparse(b, BUILDER_TOP, "sparse", 100000, 50000, "data", 4, 64);
-	builder_frame_bytes(b, FRAME_MAX_BYTES);
-	builder_sparse(b, BUILDER_TOP, "hole", 70000, 0, "", 0, 64);
-	builder_file(b, BUILDER_TOP, "big", big, BIG_SIZE, BIG_CHUNK);
-	built = builder_finish(b);
-	catalog = built_open(built);
-}
-
-static void open_store(struct source *source)
-{
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = source,
-		.fetch_deadline_ns = 5 * NS_PER_SEC};
-
-	assert_int_equal(content_store_new(&config, &store), 0);
-}
-
-static void close_store(void)
-{
-	assert_true(fake_source_wait_idle(fake));
-	content_store_free(store);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-}
-
-static int make(void **state)
-{
-	(void)state;
-	scratch_make(&scratch);
-	big = malloc(BIG_SIZE);
-	assert_non_null(big);
-	built_fill(big, BIG_SIZE, 5);
-	build();
-	fake = fake_source_new();
-	fake_source_serve(fake, built);
-	open_store(fake_source_of(fake));
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	close_store();
-	fake_source_free(fake);
-	catalog_close(catalog);
-	built_free(built);
-	free(big);
-	scratch_remove(&scratch);
-	return 0;
-}
-
-static const struct catalog_content *content_named(const char *name)
-{
-	uint32_t i = catalog_lookup(catalog, CATALOG_ROOT, name, strlen(name));
-
-	assert_int_not_equal(i, CATALOG_NO_ENTRY);
-	return catalog_content_of(catalog, catalog_entry(catalog, i));
-}
-
-static struct content_file *open_named(const char *name)
-{
-	struct content_file *file;
-
-	assert_int_equal(content_open(store, catalog, content_named(name), &file), 0);
-	return file;
-}
-
-static void take_span(struct content_span *span, size_t len, uint8_t *out)
-{
-	if (span->fd >= 0)
-		assert_int_equal(io_pread_exact(span->fd, out, len, span->offset), 0);
-	else
-		memcpy(out, span->memory, len);
-	content_span_release(span);
-}
-
-/* Reads as a FUSE read does: asks again each time it was woken. */
-static ssize_t read_at(
-	struct content_file *file, uint64_t offset, size_t len, uint8_t *out)
-{
-	for (int rounds = 0; rounds < 20; rounds++) {
-		struct content_span span;
-		struct test_waiter w;
-
-		test_waiter_init(&w);
-		ssize_t n = content_read(file, offset, len, &span, &w.waiter);
-
-		if (n == -EINPROGRESS) {
-			int r = test_waiter_wait(&w);
-
-			test_waiter_release(&w);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		test_waiter_release(&w);
-		if (n > 0)
-			take_span(&span, (size_t)n, out);
-		return n;
-	}
-	fail_msg("woken again and again, and never served");
-	return -1;
-}
-
-static void expect_small(int i)
-{
-	uint8_t out[64];
-	char name[16];
-	char text[32];
-
-	(void)snprintf(name, sizeof(name), "small%d", i);
-	int n = snprintf(text, sizeof(text), "content of %d", i);
-	struct content_file *file = open_named(name);
-
-	assert_int_equal(read_at(file, 0, sizeof(out), out), n);
-	assert_memory_equal(out, text, (size_t)n);
-	content_close(file);
-}
-
-static void expect_big(struct content_file *file, size_t offset, size_t len)
-{
-	uint8_t *out = malloc(len);
-
-	assert_non_null(out);
-	assert_int_equal(read_at(file, offset, len, out), len);
-	assert_memory_equal(out, big + offset, len);
-	free(out);
-}
-
-static enum content_state state_of(const char *name)
-{
-	struct content_info info;
-
-	content_state(store, catalog, content_named(name), &info);
-	return info.state;
-}
-
-static uint32_t frame_of(const char *name, uint32_t piece)
-{
-	const struct catalog_piece *p =
-		&catalog->pieces[content_named(name)->first_piece + piece];
-
-	return catalog->chunks[p->chunk].frame;
-}
 
 static void a_small_file_is_fetched_read_and_kept(void **state)
 {
@@ -447,95 +263,13 @@ static void a_damaged_object_is_fetched_again(void **state)
 	expect_small(2);
 }
 
-/* Files may not grow beyond `bytes` any more: writes fail as on a disk that is full. */
-static void limit_files(rlim_t bytes)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	limit.rlim_cur = bytes;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
-static void a_full_disk_costs_the_cache_and_not_the_reader(void **state)
-{
-	struct content_file *file = open_named("big");
-
-	(void)state;
-	limit_files(4);
-	expect_small(4);
-	expect_big(file, 0, 5000);
-	expect_big(file, BIG_SIZE - 70000, 70000);
-	assert_int_equal(state_of("small4"), CONTENT_REMOTE);
-	assert_int_equal(state_of("big"), CONTENT_REMOTE);
-	limit_files(RLIM_INFINITY);
-	/* there is room again: the same open file is cached from here on */
-	expect_big(file, 0, BIG_SIZE);
-	/* the small ones are served from memory until they have been read */
-	for (int i = 0; i < 10; i++)
-		expect_small(i);
-	expect_small(4);
-	assert_true(fake_source_wait_idle(fake));
-	assert_int_equal(state_of("small4"), CONTENT_CACHED);
-	content_close(file);
-}
-
-/* More pieces in one read than fit a few loose ones: they must not drive each other out. */
-static void one_large_read_on_a_full_disk_ends(void **state)
-{
-	struct content_file *file = open_named("big");
-
-	(void)state;
-	limit_files(4);
-	expect_big(file, 0, BIG_SIZE);
-	limit_files(RLIM_INFINITY);
-	content_close(file);
-}
-
-static void a_disk_that_fills_in_the_middle_of_a_file_serves_all_of_it(void **state)
-{
-	struct content_file *file = open_named("big");
-
-	(void)state;
-	expect_big(file, 0, 1000);
-	assert_true(fake_source_wait_idle(fake));
-	limit_files(4);
-	for (size_t at = 0; at < BIG_SIZE; at += 200000)
-		expect_big(file, at, BIG_SIZE - at < 200000 ? BIG_SIZE - at : 200000);
-	limit_files(RLIM_INFINITY);
-	content_close(file);
-}
-
-static void what_a_full_cache_did_not_take_lands_once_there_is_room(void **state)
-{
-	struct content_file *file = open_named("big");
-	struct usage *usage = object_store_usage(objects);
-
-	(void)state;
-	atomic_store(&usage->is_closed, true);
-	expect_big(file, 0, BIG_SIZE);
-	assert_true(fake_source_wait_idle(fake));
-	assert_int_equal(state_of("big"), CONTENT_REMOTE);
-	unsigned int asked = fake_source_count_frames(fake);
-
-	atomic_store(&usage->is_closed, false);
-	/* while it is open and read, without being fetched again */
-	for (int i = 0; i < 400 && state_of("big") != CONTENT_CACHED; i++) {
-		expect_big(file, 0, BIG_SIZE);
-		(void)nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
-	}
-	assert_int_equal(state_of("big"), CONTENT_CACHED);
-	assert_int_equal(fake_source_count_frames(fake), asked);
-	content_close(file);
-}
-
+/* No asserts here: cmocka's belong to the main thread. */
 struct reader {
 	struct content_file *file;
 	unsigned int seed;
 	int wrong;
 };
 
-/* No asserts here: cmocka's belong to the main thread. */
 static void *read_all_over(void *arg)
 {
 	struct reader *r = arg;
@@ -708,10 +442,6 @@ int main(void)
 		T(when_all_sources_lie_nothing_is_served_or_kept),
 		T(requests_that_never_come_back_end_with_the_source),
 		T(a_damaged_object_is_fetched_again),
-		T(a_full_disk_costs_the_cache_and_not_the_reader),
-		T(one_large_read_on_a_full_disk_ends),
-		T(a_disk_that_fills_in_the_middle_of_a_file_serves_all_of_it),
-		T(what_a_full_cache_did_not_take_lands_once_there_is_room),
 		T(parallel_readers_all_get_the_right_bytes),
 		T(without_memory_a_read_fails_and_the_next_one_works),
 		T(a_catalog_stays_while_it_is_used),
@@ -719,8 +449,5 @@ int main(void)
 	};
 
 	log_detach_stderr();
-	/* what RLIMIT_FSIZE would kill with */
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
