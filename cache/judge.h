@@ -11,7 +11,7 @@
 #pragma once
 
 #include "cache/content/content.h"
-#include "cache/objects/evictor.h"
+#include "cache/objects/bounds/evictor.h"
 #include "cache/pins.h"
 
 #define JUDGE_ROOTS_MAX 8

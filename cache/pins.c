@@ -2,7 +2,7 @@
 #include "cache/pins.h"
 
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/state/package_records.h"
 
 #include <errno.h>

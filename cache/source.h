@@ -13,8 +13,8 @@
  */
 #pragma once
 
-#include "cache/base/hash.h"
-#include "cache/base/rate_limit.h"
+#include "cache/base/data/hash.h"
+#include "cache/base/threads/rate_limit.h"
 #include "cache/catalog/catalog_format.h"
 
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/log.h"
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

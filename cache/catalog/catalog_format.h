@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 
 #include <stdint.h>
 

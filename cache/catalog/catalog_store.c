@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/catalog/catalog_store.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/dir.h"
-#include "cache/base/durable.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/dir.h"
+#include "cache/base/disk/durable.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/catalog/catalog_check.h"
 #include "cache/catalog/catalog_trim.h"
 

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cache/catalog/catalog.h"
-#include "cache/objects/usage.h"
+#include "cache/objects/bounds/usage.h"
 
 #include <stdbool.h>
 

@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "cache/catalog/catalog.h"
 
 /* The daemon's own code and its libraries count, too: about 10 MiB. */

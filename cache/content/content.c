@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/content/content.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/dir.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/dir.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/content/content_file.h"
 
 #include <errno.h>

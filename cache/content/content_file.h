@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The record of one open content, shared by cache/content/content.c (which opens and reads it) and
- * cache/content/flight.c (which lands what arrives). Not for others.
+ * cache/content/fetch/flight.c (which lands what arrives). Not for others.
  *
  * Locks: content_store.lock guards the table and the reference counts; content_file.lock
  * guards the file's own state. The store's lock is never taken while a file's is held.
  */
 #pragma once
 
-#include "cache/base/mutex.h"
-#include "cache/content/ahead.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/content/content.h"
-#include "cache/content/flight.h"
+#include "cache/content/fetch/ahead.h"
+#include "cache/content/fetch/flight.h"
 #include "cache/content/partial.h"
 #include "cache/content/recent.h"
 #include "cache/content/reuse.h"

@@ -6,10 +6,10 @@
  */
 #include "cache/content/reuse.h"
 
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "cache/content/content_file.h"
-#include "cache/content/wants.h"
+#include "cache/content/fetch/wants.h"
 
 #include <errno.h>
 

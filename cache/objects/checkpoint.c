@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/objects/checkpoint.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/clock.h"
-#include "cache/base/durable.h"
-#include "cache/base/io.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/disk/durable.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/objects/housekeeping.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
+#include "cache/base/threads/thread.h"
 #include "cache/objects/object_scan.h"
 
 #include <errno.h>

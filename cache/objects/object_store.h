@@ -12,9 +12,9 @@
  */
 #pragma once
 
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
+#include "cache/objects/bounds/usage.h"
 #include "cache/objects/checkpoint.h"
-#include "cache/objects/usage.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,10 +2,10 @@
 /* The object store's inside, shared by object_store.c and object_scan.c; not for others. */
 #pragma once
 
-#include "cache/base/clock.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
+#include "cache/objects/bounds/recency.h"
 #include "cache/objects/object_store.h"
-#include "cache/objects/recency.h"
 
 #include <stdatomic.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/objects/partial_files.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/dir.h"
+#include "cache/base/disk/dir.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "cache/base/cleanup.h"
-#include "cache/base/hash.h"
-#include "cache/objects/usage.h"
+#include "cache/base/data/hash.h"
+#include "cache/objects/bounds/usage.h"
 
 struct partial_file {
 	struct digest digest; /* of the whole content */

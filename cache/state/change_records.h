@@ -10,7 +10,7 @@
 #pragma once
 
 #include "cache/base/cleanup.h"
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 #include "cache/state/state_texts.h"
 
 #include <stdbool.h>

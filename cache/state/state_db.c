@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/state/state_db.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/state/state_sql.h"
 
 #include <errno.h>

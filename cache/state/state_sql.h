@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/state/state_db.h"
 
 #include <sqlite3.h>

@@ -19,7 +19,7 @@
  *	view_forget(view, child.id, 1);
  *	view_free(view);
  *
- * Nodes and directories are good until the end of the epoch (cache/base/epoch.h) in which they
+ * Nodes and directories are good until the end of the epoch (cache/base/threads/epoch.h) in which they
  * were found. Any thread; finding what was seen before takes no lock and allocates nothing.
  */
 #pragma once

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 
 #include <stdbool.h>
 #include <stddef.h>

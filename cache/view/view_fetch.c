@@ -4,9 +4,9 @@
  * the slot another place meanwhile. Then what comes is kept in the catalog store and shown to
  * nobody, and who has waited for it looks again.
  */
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/view/slot.h"
 
 #include <errno.h>

@@ -3,9 +3,9 @@
  * A flip is built under view.lock, so that no slot is made meanwhile that it does not know of.
  * Opening catalogs takes long: it is done without the lock, and what was built begins anew.
  */
-#include "cache/base/epoch.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/epoch.h"
 #include "cache/view/flip.h"
 
 #include <errno.h>

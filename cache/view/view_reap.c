@@ -4,7 +4,7 @@
  * by a name any more, then nobody by its number. Whoever had found it may have told the kernel of
  * it meanwhile; then it stays.
  */
-#include "cache/base/epoch.h"
+#include "cache/base/threads/epoch.h"
 #include "cache/view/slot.h"
 
 #include <sys/stat.h>

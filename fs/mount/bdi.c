@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/mount/bdi.h"
 
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 
 #include <errno.h>

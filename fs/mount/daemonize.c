@@ -2,7 +2,7 @@
 #include "fs/mount/daemonize.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 
 #include <errno.h>

@@ -2,9 +2,9 @@
 #include "fs/mount/mount_options.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/disk/mount_path.h"
 #include "cache/base/memory.h"
-#include "cache/base/mount_path.h"
 
 #include <errno.h>
 #include <getopt.h>

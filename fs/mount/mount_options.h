@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cache/base/cleanup.h"
-#include "cache/objects/eviction.h"
+#include "cache/objects/bounds/eviction.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * of its cache (fs/ops/xattr_virtual.h, answered but not listed, so that copies do not carry it),
  * and the question by which Samba's glusterfs_fuse module finds a name without regard to case.
  */
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "fs/ops/xattr_virtual.h"
 #include "fs/session/session_state.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/ops/xattr_virtual.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/epoch.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/epoch.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 #include "cache/content/content.h"
 #include "cache/pins.h"
 #include "cache/sync_state.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/session/notify.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "fs/session/session_state.h"
 
 #include <errno.h>

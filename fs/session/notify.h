@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/view/view.h"
 
 #include <stdatomic.h>

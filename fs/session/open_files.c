@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/session/open_files.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 
 #include <errno.h>
 

@@ -23,7 +23,7 @@
  */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/content/content.h"
 
 #include <stdbool.h>

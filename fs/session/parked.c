@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "fs/session/session_state.h"
 
 #include <errno.h>

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/waiter.h"
 
 #include <stdbool.h>

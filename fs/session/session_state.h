@@ -4,7 +4,7 @@
 
 #define FUSE_USE_VERSION 312
 
-#include "cache/base/epoch.h"
+#include "cache/base/threads/epoch.h"
 #include "fs/session/notify.h"
 #include "fs/session/open_files.h"
 #include "fs/session/parked.h"

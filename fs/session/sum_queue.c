@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/session/sum_queue.h"
 
-#include "cache/base/thread.h"
+#include "cache/base/threads/thread.h"
 #include "fs/session/session_state.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cache/base/cleanup.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/hook.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/job_log.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
 #include "sync/jobs/progress/progress_line.h"
 
 #include <dirent.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/policy_fetch.h"
 
-#include "cache/base/durable.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/durable.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 
 #include <errno.h>

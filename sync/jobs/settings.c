@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/settings.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/io.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 

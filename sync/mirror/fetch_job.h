@@ -11,7 +11,7 @@
 #pragma once
 
 #include "cache/source.h"
-#include "sync/mirror/transport.h"
+#include "sync/mirror/transport/transport.h"
 #include "sync/mirror/upstream.h"
 #include "sync/mirror/worker_pool.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/mirror/fetcher.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
 #include "sync/mirror/fetch_job.h"
-#include "sync/mirror/url.h"
+#include "sync/mirror/transport/url.h"
 
 #include <errno.h>
 #include <stdio.h>

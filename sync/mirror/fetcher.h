@@ -12,10 +12,10 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
 #include "cache/base/cleanup.h"
+#include "cache/base/data/buffer.h"
 #include "cache/source.h"
-#include "sync/mirror/transport.h"
+#include "sync/mirror/transport/transport.h"
 
 #include <stddef.h>
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/mirror/follower.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "sync/mirror/upstream.h"
 
 #include <errno.h>

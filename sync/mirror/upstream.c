@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/mirror/upstream.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
-#include "sync/mirror/url.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
+#include "sync/mirror/transport/url.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
 #include "sync/mirror/worker_pool.h"
 
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/mutex.h"
+#include "cache/base/threads/thread.h"
 
 #include <errno.h>
 #include <unistd.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/reconcile/reconciler.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "sync/jobs/calendar/rate.h"
 #include "sync/reconcile/reconciler_state.h"
 #include "sync/reconcile/run/run_hooks.h"

@@ -2,7 +2,7 @@
 /* What the files of the reconciler share; not for others. */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "sync/jobs/prefetch_policy.h"
 #include "sync/reconcile/mirror_name.h"
 #include "sync/reconcile/reconciler.h"

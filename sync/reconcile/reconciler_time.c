@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/calendar/rate.h"
 #include "sync/jobs/policy_fetch.h"
 #include "sync/mirror/fetcher.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What can be asked of the reconciler over the control socket. */
-#include "cache/base/buffer.h"
-#include "cache/base/clock.h"
+#include "cache/base/data/buffer.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/calendar/rate.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/reconcile/reconciler_state.h"

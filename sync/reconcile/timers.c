@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/reconcile/timers.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/clock.h"
+#include "cache/base/data/buffer.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/calendar/rate.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/trust/key.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/hash.h"
-#include "cache/base/io.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/data/hash.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "sync/trust/record.h"
 

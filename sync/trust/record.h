@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 #include "cache/catalog/catalog_format.h"
 #include "sync/trust/key.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/trust/record_text.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>

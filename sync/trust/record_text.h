@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 #include "sync/trust/record.h"
 
 #include <stdbool.h>

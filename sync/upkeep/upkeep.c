@@ -3,7 +3,7 @@
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/thread.h"
 #include "cache/below.h"
 #include "sync/upkeep/upkeep_task.h"
 

@@ -2,8 +2,8 @@
 /* One request, and how far it has come; not for others than sync/upkeep. */
 #pragma once
 
-#include "cache/base/mutex.h"
-#include "cache/content/prefetch.h"
+#include "cache/base/threads/mutex.h"
+#include "cache/content/fetch/prefetch.h"
 #include "sync/upkeep/upkeep.h"
 
 #include <stdatomic.h>

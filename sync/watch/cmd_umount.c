@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/cli.h"
+#include "cache/base/disk/mount_path.h"
 #include "cache/base/log.h"
-#include "cache/base/mount_path.h"
 #include "sync/watch/commands.h"
 #include "sync/watch/control.h"
 

@@ -15,8 +15,8 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
 #include "cache/base/cleanup.h"
+#include "cache/base/data/buffer.h"
 
 #define CONTROL_REQUEST_MAX (64 * 1024)
 #define CONTROL_REPLY_MAX   (64 * 1024 * 1024)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/watch/control.h"
 
-#include "cache/base/hash.h"
-#include "cache/base/mount_path.h"
+#include "cache/base/data/hash.h"
+#include "cache/base/disk/mount_path.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/watch/control.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/file_lock.h"
+#include "cache/base/disk/file_lock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
 #include "sync/watch/control_verbs.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
+#include "cache/base/threads/clock.h"
 #include "sync/watch/control.h"
 
 #include <errno.h>

@@ -13,8 +13,8 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
 #include "cache/base/cleanup.h"
+#include "cache/base/data/buffer.h"
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>

@@ -13,9 +13,9 @@
  * Prints rate=BYTES-A-SECOND demand_ms=MEDIAN worst_ms=MOST late_bytes=N. late_bytes: what the
  * background was given, at most, from 100 ms after a demand began until it ended.
  */
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
 #include "sync/mirror/fetcher.h"
 
 #include <getopt.h>

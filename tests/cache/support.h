@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/waiter.h"
 
 #include <stdbool.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/support.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "cache/objects/checkpoint.h"
 #include "fs/session/open_files.h"
 #include "tests/support/catalog_builder.h"

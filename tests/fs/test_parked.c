@@ -6,8 +6,8 @@
  */
 #include "tests/cache/support.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "fs/session/session_state.h"
 
 #include <errno.h>

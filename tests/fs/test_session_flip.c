@@ -5,8 +5,8 @@
  */
 #include "tests/cache/support.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
+#include "cache/base/threads/clock.h"
 #include "fs/session/session.h"
 #include "tests/support/fake_source.h"
 

@@ -4,7 +4,7 @@
  * say how many are expected; and the same bytes as what the frame holds, which a fuzzer would not
  * get through zstd otherwise. What is restored must come back the same when it is encoded.
  */
-#include "cache/base/compress.h"
+#include "cache/base/data/compress.h"
 #include "cache/base/memory.h"
 #include "cache/catalog/stored/catalog_codec.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* compress_decode() on any bytes: four bytes of expected size, then what a server sent. */
-#include "cache/base/compress.h"
+#include "cache/base/data/compress.h"
 #include "cache/catalog/catalog_format.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* policy_parse() on any bytes; then when its schedules run and its windows are open. */
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/policy/policy.h"
 #include "tests/fuzz/fuzz.h"
 

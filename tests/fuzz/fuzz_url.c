@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The functions on addresses, with any text and any room. */
-#include "sync/mirror/url.h"
+#include "sync/mirror/transport/url.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

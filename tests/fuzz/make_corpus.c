@@ -3,9 +3,9 @@
  * Writes the fuzzers' seeds: DIR/<target>/sound-... and should-fail-<why>. Always the same
  * bytes, so that none of them has to be kept in the repository.
  */
-#include "cache/base/clock.h"
-#include "cache/base/compress.h"
-#include "cache/base/io.h"
+#include "cache/base/data/compress.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 #include "cache/catalog/stored/catalog_codec.h"
 #include "tests/cache/sample_catalog.h"
 #include "tests/fuzz/fuzz_key.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Feeds every file of a directory to a fuzz target and holds it to the file's name. */
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>

@@ -10,7 +10,7 @@
  * drip tarpit header headers. Runs until it is killed; one thread a connection.
  */
 #include "cache/base/cleanup.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

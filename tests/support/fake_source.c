@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/support/fake_source.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/mutex.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
+#include "cache/base/threads/thread.h"
 
 #include <errno.h>
 #include <stdio.h>

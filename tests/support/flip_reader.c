@@ -11,7 +11,7 @@
  * together are one of the package's fingerprints. Any error, wrong byte or mixture ends it with
  * status 1.
  */
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
  */
 #include "cache/catalog/stored/catalog_codec.h"
 
-#include "cache/base/compress.h"
+#include "cache/base/data/compress.h"
 #include "cache/base/memory.h"
 #include "cache/catalog/catalog_check.h"
 #include "cache/catalog/stored/catalog_residual.h"

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 #include "cache/catalog/catalog_format.h"
 
 /* The last byte is the version. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How admins write a rate (cache/base/rate_limit.h). Pure; any thread. */
+/* How admins write a rate (cache/base/threads/rate_limit.h). Pure; any thread. */
 #pragma once
 
-#include "cache/base/rate_limit.h"
+#include "cache/base/threads/rate_limit.h"
 #include "sync/jobs/calendar/words.h"
 
 #define RATE_TEXT_SIZE 32

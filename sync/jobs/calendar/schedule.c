@@ -7,8 +7,8 @@
  */
 #include "sync/jobs/calendar/schedule.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/calendar/window.h"
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/calendar/rate.h"
 
 #include <errno.h>

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "cache/base/rate_limit.h"
+#include "cache/base/threads/rate_limit.h"
 #include "sync/jobs/calendar/time_zone.h"
 #include "sync/jobs/calendar/words.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/cli.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "sync/jobs/commands/commands.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/watch/control_verbs.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/buffer.h"
 #include "cache/base/cli.h"
+#include "cache/base/data/buffer.h"
 #include "sync/jobs/commands/commands.h"
 #include "sync/watch/control_verbs.h"
 

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "cache/base/cleanup.h"
-#include "cache/base/rate_limit.h"
+#include "cache/base/threads/rate_limit.h"
 #include "sync/jobs/calendar/schedule.h"
 #include "sync/jobs/calendar/window.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/progress/progress_bar.h"
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 
 #include <math.h>
 #include <stdio.h>

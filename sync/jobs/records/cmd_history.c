@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/cli.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "sync/jobs/progress/progress_bar.h"
 #include "sync/jobs/records/commands.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/records/record_json.h"
 
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 #include "cache/base/memory.h"
 #include "sync/watch/control_verbs.h"
 

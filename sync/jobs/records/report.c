@@ -5,10 +5,10 @@
  */
 #include "sync/jobs/records/report.h"
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/objects/held_set.h"
+#include "cache/objects/bounds/held_set.h"
 #include "cache/state/package_records.h"
 #include "sync/jobs/records/report_compare.h"
 

@@ -2,7 +2,7 @@
 #include "sync/master/catalog/catalog_graph.h"
 
 #include "cache/base/memory.h"
-#include "sync/master/ingest/chunk_table.h"
+#include "sync/master/ingest/chunks/chunk_table.h"
 
 #include <errno.h>
 

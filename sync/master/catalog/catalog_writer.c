@@ -5,10 +5,10 @@
  */
 #include "sync/master/catalog/catalog_writer.h"
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/data/number_table.h"
 #include "cache/base/memory.h"
-#include "cache/base/number_table.h"
-#include "cache/catalog/catalog_layout.h"
+#include "cache/catalog/compose/catalog_layout.h"
 
 #include <errno.h>
 #include <string.h>

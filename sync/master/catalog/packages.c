@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/catalog/packages.h"
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 #include "cache/base/memory.h"
 
 #include <errno.h>

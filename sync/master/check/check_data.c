@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Packs: their sizes and digests, and, for a deep check, every frame, chunk and content. */
-#include "cache/base/compress.h"
-#include "cache/base/io.h"
+#include "cache/base/data/compress.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "sync/master/check/check_state.h"

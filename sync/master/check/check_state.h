@@ -2,7 +2,7 @@
 /* What the parts of a check share: see check.h. Private to sync/master/check*.c. */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "sync/master/catalog/catalog_graph.h"
 #include "sync/master/check/check.h"
 #include "sync/master/depot/depot.h"

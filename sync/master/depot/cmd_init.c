@@ -2,8 +2,8 @@
 #include "sync/master/commands.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/durable.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/durable.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "sync/master/depot/depot.h"
 

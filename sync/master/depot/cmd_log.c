@@ -2,9 +2,9 @@
 #include "sync/master/commands.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "sync/master/depot/depot.h"
 
 #include <cjson/cJSON.h>

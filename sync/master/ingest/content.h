@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "cache/base/hash.h"
+#include "cache/base/data/hash.h"
 #include "cache/catalog/catalog_format.h"
 
 #include <stdbool.h>

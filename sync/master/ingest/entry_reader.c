@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/ingest/entry_reader.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "sync/master/ingest/chunker.h"
+#include "cache/base/threads/clock.h"
+#include "sync/master/ingest/chunks/chunker.h"
 #include "sync/master/walk/xattr_read.h"
 
 #include <errno.h>

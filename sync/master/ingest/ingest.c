@@ -11,10 +11,10 @@
  */
 #include "sync/master/ingest/ingest.h"
 
-#include "cache/base/compress.h"
+#include "cache/base/data/compress.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "sync/master/ingest/entry_reader.h"
 
 #include <errno.h>

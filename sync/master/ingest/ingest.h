@@ -8,7 +8,7 @@
 #pragma once
 
 #include "sync/master/depot/depot.h"
-#include "sync/master/ingest/chunk_table.h"
+#include "sync/master/ingest/chunks/chunk_table.h"
 #include "sync/master/ingest/pack_writer.h"
 #include "sync/master/walk/scan_state.h"
 #include "sync/master/walk/tree.h"

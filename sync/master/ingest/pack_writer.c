@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/ingest/pack_writer.h"
 
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 
 #include <errno.h>

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "cache/base/arena.h"
+#include "cache/base/data/arena.h"
 #include "sync/master/ingest/content.h"
 
 #define PACK_TARGET_BYTES (64 * 1024 * 1024)

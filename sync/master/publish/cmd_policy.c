@@ -2,7 +2,7 @@
 #include "sync/master/commands.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "sync/jobs/policy/policy.h"
 #include "sync/master/depot/depot.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The end of a publish: objects in place, then the revision, then the head, then the state. */
-#include "cache/base/clock.h"
-#include "cache/base/durable.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/durable.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
-#include "sync/master/ingest/chunk_index.h"
+#include "cache/base/threads/clock.h"
+#include "sync/master/ingest/chunks/chunk_index.h"
 #include "sync/master/publish/publish_state.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The begin of whatever changes a channel: key, lock, records, state. */
-#include "cache/base/file_lock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/file_lock.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
-#include "sync/master/ingest/chunk_index.h"
+#include "sync/master/ingest/chunks/chunk_index.h"
 #include "sync/master/publish/publish_state.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A channel's policy: a new head for the revision that it names. */
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
+#include "cache/base/threads/clock.h"
 #include "sync/master/publish/publish_state.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 
 #include <errno.h>
 #include <sqlite3.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/master/walk/tree.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/clock.h"
+#include "cache/base/data/buffer.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 
 #include <string.h>
 

@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "cache/base/arena.h"
-#include "cache/base/hash.h"
+#include "cache/base/data/arena.h"
+#include "cache/base/data/hash.h"
 #include "sync/master/ingest/content.h"
 
 #include <stdbool.h>

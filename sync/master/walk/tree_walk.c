@@ -7,12 +7,12 @@
  */
 #include "sync/master/walk/tree_walk.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
 
 #include <dirent.h>
 #include <errno.h>

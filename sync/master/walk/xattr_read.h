@@ -2,7 +2,7 @@
 /* The extended attributes that travel, in the catalog's encoding. */
 #pragma once
 
-#include "cache/base/arena.h"
+#include "cache/base/data/arena.h"
 #include "sync/master/ingest/content.h"
 
 /* Reads those of the open file `fd`, or, when `fd` is negative, of `path` itself, a symlink

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/mirror/follow/offer.h"
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -11,8 +11,8 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
 #include "cache/base/cleanup.h"
+#include "cache/base/data/buffer.h"
 #include "sync/trust/key.h"
 #include "sync/trust/record.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/mirror/polite/ledbat.h"
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 
 #define TARGET_NS     (LEDBAT_TARGET_MS * NS_PER_MS)
 #define SEGMENT_BYTES 1460.0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/mirror/polite/rate_bucket.h"
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 
 /* What may come at once: long enough for a thread that is woken late, short for a reader. */
 #define DEPTH_SHARE	10 /* of a second */

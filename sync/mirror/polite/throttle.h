@@ -19,7 +19,7 @@
  */
 #pragma once
 
-#include "cache/base/rate_limit.h"
+#include "cache/base/threads/rate_limit.h"
 #include "sync/mirror/polite/delay.h"
 #include "sync/mirror/polite/ledbat.h"
 #include "sync/mirror/polite/rate_bucket.h"

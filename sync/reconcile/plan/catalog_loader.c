@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/reconcile/plan/catalog_loader.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
-#include "cache/base/mutex.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/mutex.h"
 
 #include <errno.h>
 

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "cache/base/buffer.h"
+#include "cache/base/data/buffer.h"
 #include "sync/reconcile/plan/plan_state.h"
 
 /* The children of a directory on one side. */

@@ -2,8 +2,8 @@
 /* What the parts of a plan share; for sync/reconcile/plan/plan*.c only. */
 #pragma once
 
-#include "cache/base/arena.h"
-#include "cache/catalog/catalog_compose.h"
+#include "cache/base/data/arena.h"
+#include "cache/catalog/compose/catalog_compose.h"
 #include "sync/reconcile/plan/catalog_loader.h"
 #include "sync/reconcile/plan/plan.h"
 #include "sync/reconcile/plan/selection.h"

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "cache/content/prefetch.h"
+#include "cache/content/fetch/prefetch.h"
 
 #include <stdatomic.h>
 

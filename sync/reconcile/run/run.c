@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/reconcile/run/run.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/state/package_records.h"
 #include "sync/jobs/glob_list.h"
 #include "sync/reconcile/plan/plan.h"

@@ -12,7 +12,7 @@
 
 #include "cache/catalog/catalog_store.h"
 #include "cache/content/content.h"
-#include "cache/content/prefetch.h"
+#include "cache/content/fetch/prefetch.h"
 #include "cache/pins.h"
 #include "cache/state/run_records.h"
 #include "cache/state/state_db.h"

@@ -3,8 +3,8 @@
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/objects/bounds/sweep.h"
 #include "cache/objects/object_scan.h"
-#include "cache/objects/sweep.h"
 #include "cache/reference_set.h"
 #include "sync/reconcile/plan/catalog_loader.h"
 #include "sync/reconcile/run/fetch_tasks.h"

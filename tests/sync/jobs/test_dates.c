@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Two years of every schedule in docs/schedules.md, compared with the lists that dates/generate
  * made without a line of depotfs. */
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/calendar/schedule.h"
 
 #include <errno.h>

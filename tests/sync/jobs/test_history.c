@@ -2,8 +2,8 @@
 #include "tests/sync/jobs/verb_support.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/state/run_records.h"
 #include "sync/jobs/records/commands.h"
 #include "sync/jobs/records/history.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/hash.h"
-#include "cache/base/io.h"
+#include "cache/base/data/hash.h"
+#include "cache/base/disk/io.h"
 #include "sync/jobs/policy_fetch.h"
 
 #include <errno.h>

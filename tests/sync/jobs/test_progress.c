@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "sync/jobs/progress/progress_bar.h"
 #include "sync/jobs/progress/progress_line.h"
 #include "sync/jobs/progress/progress_show.h"

@@ -2,7 +2,7 @@
 #include "tests/sync/jobs/verb_support.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "cache/state/package_records.h"
 #include "sync/jobs/records/commands.h"
 #include "sync/jobs/records/report_verb.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "sync/jobs/settings.h"
 
 #include <setjmp.h>

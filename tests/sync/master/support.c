@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/sync/master/support.h"
 
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "sync/master/commands.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "sync/master/ingest/chunker.h"
+#include "sync/master/ingest/chunks/chunker.h"
 #include "tests/sync/master/support.h"
 
 #include "cache/base/memory.h"

@@ -4,8 +4,8 @@
 #include "sync/master/walk/tree_walk.h"
 #include "tests/sync/master/support.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

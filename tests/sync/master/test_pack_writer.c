@@ -2,7 +2,7 @@
 #include "sync/master/ingest/pack_writer.h"
 #include "tests/sync/master/support.h"
 
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 
 #include <errno.h>

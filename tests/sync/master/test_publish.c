@@ -4,9 +4,9 @@
 #include "tests/sync/master/support.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/clock.h"
-#include "cache/base/file_lock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/file_lock.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 #include "cache/catalog/catalog.h"
 
 #include <errno.h>

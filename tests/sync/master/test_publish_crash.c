@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A publisher killed at any moment leaves a sound depot, and the next one goes on. */
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "tests/sync/master/support.h"
 
 #include <fcntl.h>

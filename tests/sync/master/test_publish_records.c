@@ -5,8 +5,8 @@
 #include "tests/sync/master/support.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
 #include "sync/master/walk/scan_state.h"
 #include "tests/sync/master/support.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 #include "sync/master/walk/tree.h"
 
 #include <errno.h>

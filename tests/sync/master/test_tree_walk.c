@@ -2,8 +2,8 @@
 #include "sync/master/walk/tree_walk.h"
 #include "tests/sync/master/support.h"
 
-#include "cache/base/buffer.h"
-#include "cache/base/io.h"
+#include "cache/base/data/buffer.h"
+#include "cache/base/disk/io.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/sync/mirror/depot.h"
 
-#include "cache/base/clock.h"
-#include "cache/base/compress.h"
-#include "cache/base/io.h"
+#include "cache/base/data/compress.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/catalog/stored/catalog_codec.h"
 #include "sync/mirror/fetch_job.h"
 

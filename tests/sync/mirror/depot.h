@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "cache/base/mutex.h"
+#include "cache/base/threads/mutex.h"
 #include "cache/source.h"
 #include "tests/support/catalog_builder.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Background transfers: they keep to their rate, stop for readers, and lose nothing by it. */
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
+#include "cache/base/threads/clock.h"
 #include "sync/mirror/fetcher.h"
 #include "tests/sync/mirror/depot.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
+#include "cache/base/threads/clock.h"
 #include "sync/mirror/fetch_job.h"
 #include "sync/mirror/fetcher.h"
 #include "tests/sync/mirror/depot.h"

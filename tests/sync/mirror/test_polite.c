@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How background work is held back, against a clock that the test moves. */
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "sync/mirror/polite/throttle.h"
 
 #include <setjmp.h>

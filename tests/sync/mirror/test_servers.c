@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The fetcher against servers that depots are really put behind: nginx with TLS, sshd. */
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "sync/mirror/fetcher.h"
 #include "tests/sync/mirror/depot.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/sync/reconcile/planning.h"
 
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 
 struct scratch planning_scratch;
 struct catalog_store *planning_store;

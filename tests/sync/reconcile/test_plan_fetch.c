@@ -2,9 +2,9 @@
 /* Plans whose catalogs are not all here. */
 #include "tests/sync/reconcile/planning.h"
 
-#include "cache/base/clock.h"
 #include "cache/base/log.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "sync/reconcile/plan/catalog_loader.h"
 
 #include <errno.h>

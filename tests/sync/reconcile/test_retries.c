@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
+#include "cache/base/threads/clock.h"
 #include "sync/reconcile/retries.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "sync/reconcile/run/run_queue.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "sync/trust/record.h"
 
 #include <setjmp.h>

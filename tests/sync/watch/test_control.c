@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/base/clock.h"
-#include "cache/base/io.h"
+#include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
-#include "cache/base/thread.h"
+#include "cache/base/threads/clock.h"
+#include "cache/base/threads/thread.h"
 #include "sync/watch/control.h"
 
 #include <setjmp.h>

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/content/fetch/ahead.h"
+
+/* The first miss takes this many frames more: with incompressible data it stays below what a
+ * cold mount may transfer for its first file (docs/decisions). Of frames that compress well it takes
+ * so many bytes: on a long line they come while the reader, who has seen the first frame, says
+ * whether he goes on. */
+#define WINDOW_MIN	 2
+#define WINDOW_MIN_BYTES (256 * 1024)
+#define WINDOW_MIN_MOST	 16
+
+/* Each window is so much larger than the one before, and is asked for when an eighth of that one
+ * is read: on a long line the ramp costs more than what a seek throws away (docs/performance.md). */
+#define WINDOW_GROWTH 16
+#define WINDOW_READ   8
+
+/* 32 MiB decoded: more than 1 Gbit/s times 150 ms, compressed. */
+#define WINDOW_MAX 128
+
+/* So many changes from file to file in a stream are a storm. One frame holds dozens of small files, so
+ * it is seen before the first frame is through. */
+#define STORM_CONTENTS 8
+
+/* A touch this far behind the newest still belongs to the stream: parallel readers of
+ * neighbouring files overtake each other. */
+#define BEHIND_MAX 64
+
+/* A read of more frames than that is of pieces from here and there. */
+#define READ_MAX 16
+
+void ahead_init(struct ahead_table *table)
+{
+	mutex_init(&table->lock);
+}
+
+void ahead_release(struct ahead_table *table)
+{
+	for (size_t i = 0; i < AHEAD_STREAMS; i++)
+		catalog_unref(table->streams[i].catalog);
+	mutex_release(&table->lock);
+}
+
+/* One read of the kernel covers more frames than a young window has: it belongs to the stream that its
+ * first one follows. */
+static struct ahead_stream *find_stream(struct ahead_table *table,
+	const struct catalog *catalog, uint32_t first, uint32_t last)
+	REQUIRES(table->lock)
+{
+	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
+		struct ahead_stream *s = &table->streams[i];
+
+		if (s->catalog == catalog && last + BEHIND_MAX >= s->position &&
+			first <= s->end)
+			return s;
+	}
+	return NULL;
+}
+
+static struct ahead_stream *begin_stream(struct ahead_table *table,
+	const struct catalog *catalog, uint32_t frame, uint32_t content,
+	const struct catalog **out_left) REQUIRES(table->lock)
+{
+	struct ahead_stream *oldest = &table->streams[0];
+
+	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
+		struct ahead_stream *s = &table->streams[i];
+
+		if (!s->catalog) {
+			oldest = s;
+			atomic_fetch_add(&table->active, 1);
+			break;
+		}
+		if (s->last_use < oldest->last_use)
+			oldest = s;
+	}
+	*out_left = oldest->catalog;
+	catalog_ref(catalog);
+	*oldest = (struct ahead_stream){.catalog = catalog,
+		.position = frame,
+		.end = frame + 1,
+		.marker = frame,
+		.content = content};
+	return oldest;
+}
+
+/* How many frames behind `frame` the first miss takes. */
+static uint32_t first_window(const struct catalog *c, uint32_t frame)
+{
+	uint64_t bytes = 0;
+	uint32_t window = 0;
+
+	for (uint32_t i = frame + 1; i < c->frame_count && window < WINDOW_MIN_MOST;
+		i++) {
+		bytes += c->frames[i].stored_bytes;
+		if (window >= WINDOW_MIN && bytes > WINDOW_MIN_BYTES)
+			break;
+		window++;
+	}
+	return window > WINDOW_MIN ? window : WINDOW_MIN;
+}
+
+static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
+{
+	uint32_t frames = s->catalog->frame_count;
+	struct ahead_range range = {.first = s->end};
+
+	s->window =
+		s->window ? s->window * WINDOW_GROWTH : first_window(s->catalog, frame);
+	if (s->window > WINDOW_MAX)
+		s->window = WINDOW_MAX;
+	uint64_t end = (uint64_t)frame + 1 + s->window;
+
+	if (end > frames)
+		end = frames;
+	if (end > s->end) {
+		range.count = (uint32_t)end - s->end;
+		s->end = (uint32_t)end;
+	}
+	s->marker = frame + 1 + (s->end - frame) / WINDOW_READ;
+	return range;
+}
+
+struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
+	uint32_t first, uint32_t frame, uint32_t content, bool is_miss)
+{
+	struct ahead_range range = {0};
+	const struct catalog *left = NULL;
+
+	if (!is_miss && atomic_load_explicit(&table->active, memory_order_relaxed) == 0)
+		return range;
+	if (first > frame || frame - first > READ_MAX)
+		first = frame;
+	mutex_lock(&table->lock);
+	struct ahead_stream *s = find_stream(table, catalog, first, frame);
+
+	if (!s && is_miss)
+		s = begin_stream(table, catalog, frame, content, &left);
+	if (s) {
+		s->last_use = ++table->uses;
+		if (frame > s->position)
+			s->position = frame;
+		if (frame > s->end)
+			s->end = frame; /* who reads them asks for those before */
+		if (content != s->content) {
+			s->content = content;
+			s->contents++;
+		}
+		bool is_storm = s->contents >= STORM_CONTENTS && s->window < WINDOW_MAX;
+
+		if (is_storm)
+			s->window = WINDOW_MAX;
+		if (frame >= s->marker || is_storm)
+			range = advance(s, frame);
+		if (s->end == catalog->frame_count && s->position + 1 >= s->end) {
+			catalog_unref(s->catalog); /* the caller has one */
+			s->catalog = NULL;	   /* it has seen the end */
+			atomic_fetch_sub(&table->active, 1);
+		}
+	}
+	mutex_unlock(&table->lock);
+	catalog_unref(left);
+	return range;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Read-ahead in pack space. Files that are neighbours in the tree are neighbours in a pack, so
+ * one mechanism serves the sequential read of one large file and the storm of ten thousand
+ * small ones: who moves forward through a catalog's frames is a stream, and a stream's window
+ * of frames is asked for before it is reached. Progress widens the window, a seek begins a
+ * new stream (as Linux' own read-ahead does for pages). Who has gone from file to file a few times
+ * gets the whole window: all of a storm's small files are in a few requests.
+ */
+#pragma once
+
+#include "cache/base/threads/mutex.h"
+#include "cache/catalog/catalog.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define AHEAD_STREAMS 32
+
+struct ahead_stream {
+	const struct catalog *catalog; /* a reference; NULL: unused */
+	uint32_t position;	       /* the newest frame that was touched */
+	uint32_t end;		       /* frames below are asked for */
+	uint32_t marker;	       /* touching this one or beyond asks for more */
+	uint32_t window;	       /* frames to keep ahead */
+	uint32_t content;	       /* that was touched last */
+	uint32_t contents;	       /* changes from one to another */
+	uint64_t last_use;
+};
+
+struct ahead_table {
+	struct mutex lock;
+	atomic_uint active; /* streams in use: without any, a touch costs one load */
+	uint64_t uses;	    /* lock */
+	struct ahead_stream streams[AHEAD_STREAMS]; /* lock */
+};
+
+struct ahead_range {
+	uint32_t first;
+	uint32_t count;
+};
+
+void ahead_init(struct ahead_table *table);
+void ahead_release(struct ahead_table *table);
+
+/* A reader wants the frames from `first` to `frame` for this content (an index), or some of them; a miss
+ * also begins a stream where there is none. Returns the frames to ask for at once (count 0: none),
+ * never beyond the catalog. They begin where the stream's window ended: behind `frame`, or with
+ * `frame` itself when the reader has just reached that end. Who asks leaves out what is here or on its
+ * way. Any thread. */
+struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
+	uint32_t first, uint32_t frame, uint32_t content, bool is_miss);

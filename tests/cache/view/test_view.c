@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/support.h"
+
+#include "cache/base/log.h"
+#include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
+#include "cache/view/view.h"
+#include "tests/support/fake_source.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static struct scratch scratch;
+static struct catalog_store *store;
+static struct fake_source *fake;
+static struct built_catalog *leaf;   /* npm/left */
+static struct built_catalog *middle; /* npm */
+static struct built_catalog *root;
+
+static struct built_catalog *build_leaf(void)
+{
+	struct catalog_builder *b = builder_new("npm/left");
+	uint32_t lib = builder_dir(b, BUILDER_TOP, "lib");
+
+	builder_file(b, lib, "index.js", "x", 1, 16);
+	return builder_finish(b);
+}
+
+static struct built_catalog *build_middle(void)
+{
+	struct catalog_builder *b = builder_new("npm");
+
+	builder_nested(b, BUILDER_TOP, "left", leaf);
+	return builder_finish(b);
+}
+
+static struct built_catalog *build_root(void)
+{
+	struct catalog_builder *b = builder_new("");
+	uint32_t dir = builder_dir(b, BUILDER_TOP, "dir");
+	uint32_t file = builder_file(b, BUILDER_TOP, "one", "y", 1, 16);
+
+	builder_link(b, dir, "two", file);
+	builder_nested(b, BUILDER_TOP, "npm", middle);
+	return builder_finish(b);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	scratch_make(&scratch);
+	assert_int_equal(catalog_store_open(scratch.fd, &store), 0);
+	leaf = build_leaf();
+	middle = build_middle();
+	root = build_root();
+	fake = fake_source_new();
+	fake_source_serve(fake, leaf);
+	fake_source_serve(fake, middle);
+	fake_source_serve(fake, root);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	(void)state;
+	fake_source_free(fake);
+	built_free(root);
+	built_free(middle);
+	built_free(leaf);
+	catalog_store_free(store);
+	scratch_remove(&scratch);
+	return 0;
+}
+
+/* A view that does not load is gone when its fetches have ended. */
+static int load(const struct view_config *config, struct view **out)
+{
+	struct view *view;
+	int r = view_new(config, &view);
+
+	if (r < 0)
+		return r;
+	r = view_load(view);
+	if (r < 0) {
+		fake_source_wait_idle(fake);
+		view_free(view);
+		return r;
+	}
+	*out = view;
+	return 0;
+}
+
+static int open_with(struct source *source, struct view **out)
+{
+	struct view_config config = {.catalogs = store,
+		.source = source,
+		.root = root->ref,
+		.revision = 7,
+		.fetch_deadline_ns = NS_PER_SEC};
+
+	return load(&config, out);
+}
+
+static struct view *open_view(void)
+{
+	struct view *view = NULL;
+
+	assert_int_equal(open_with(fake_source_of(fake), &view), 0);
+	return view;
+}
+
+/* Ends the fetches under way before the view goes. */
+static void close_view(struct view *view)
+{
+	assert_true(fake_source_wait_idle(fake));
+	view_free(view);
+}
+
+static struct view_node root_node(struct view *view)
+{
+	struct view_node node;
+
+	assert_int_equal(view_resolve(view, VIEW_ROOT, &node), 0);
+	return node;
+}
+
+/* Waits for its catalog, if need be. */
+static struct view_dir enter(struct view *view, const struct view_node *node)
+{
+	struct test_waiter w;
+	struct view_dir dir;
+
+	test_waiter_init(&w);
+	int r = view_enter(view, node, &dir, &w.waiter);
+
+	if (r == -EINPROGRESS) {
+		assert_int_equal(test_waiter_wait(&w), 0);
+		r = view_enter(view, node, &dir, NULL);
+	}
+	assert_int_equal(r, 0);
+	test_waiter_release(&w);
+	return dir;
+}
+
+static struct view_node child(
+	struct view *view, const struct view_node *node, const char *name)
+{
+	struct view_dir dir = enter(view, node);
+	uint32_t i = catalog_lookup(dir.catalog, dir.index, name, strlen(name));
+	struct view_node out;
+
+	assert_int_not_equal(i, CATALOG_NO_ENTRY);
+	assert_int_equal(view_child(view, &dir, i, &out), 0);
+	return out;
+}
+
+static struct view_node walk(struct view *view, const char *const *names)
+{
+	struct view_node node = root_node(view);
+
+	for (; *names; names++)
+		node = child(view, &node, *names);
+	return node;
+}
+
+#define WALK(view, ...) walk(view, (const char *const[]){__VA_ARGS__, NULL})
+
+static void the_root_is_node_one(void **state)
+{
+	struct view *view = open_view();
+	struct view_node node = root_node(view);
+	struct view_node parent;
+
+	(void)state;
+	assert_true(node.id == 1);
+	assert_true(S_ISDIR(node.entry->mode));
+	assert_int_equal(view_parent(view, &node, &parent), 0);
+	assert_true(parent.id == 1);
+	assert_true(view_revision(view, &node) == 7);
+	assert_true(view_root_catalog(view)->header->tree_entries == 8);
+	close_view(view);
+}
+
+static void nested_packages_are_fetched_when_first_entered(void **state)
+{
+	struct view *view = open_view();
+
+	(void)state;
+	assert_int_equal(fake_source_count_catalogs(fake), 1);
+	struct view_node npm = WALK(view, "npm");
+
+	/* to see the directory itself nothing is fetched */
+	assert_int_equal(fake_source_count_catalogs(fake), 1);
+	assert_true(S_ISDIR(npm.entry->mode));
+	struct view_dir dir;
+
+	assert_int_equal(view_enter_local(view, &npm, &dir), -EAGAIN);
+	assert_int_equal(view_enter(view, &npm, &dir, NULL), -EAGAIN);
+	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
+
+	assert_int_equal(fake_source_count_catalogs(fake), 3);
+	assert_int_equal(view_enter_local(view, &npm, &dir), 0);
+	assert_true(S_ISREG(file.entry->mode));
+	struct view_node again = WALK(view, "npm", "left", "lib", "index.js");
+
+	assert_true(again.id == file.id);
+	assert_int_equal(fake_source_count_catalogs(fake), 3);
+	close_view(view);
+}
+
+static void every_node_is_found_again_by_its_number(void **state)
+{
+	struct view *view = open_view();
+	struct view_node nodes[] = {WALK(view, "dir"), WALK(view, "one"),
+		WALK(view, "npm"), WALK(view, "npm", "left"),
+		WALK(view, "npm", "left", "lib"),
+		WALK(view, "npm", "left", "lib", "index.js")};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+		struct view_node found;
+
+		assert_int_equal(view_resolve(view, nodes[i].id, &found), 0);
+		assert_ptr_equal(found.catalog, nodes[i].catalog);
+		assert_ptr_equal(found.entry, nodes[i].entry);
+		assert_int_equal(found.index, nodes[i].index);
+		assert_ptr_equal(found.slot, nodes[i].slot);
+		for (size_t j = 0; j < i; j++)
+			assert_true(nodes[i].id != nodes[j].id);
+	}
+	close_view(view);
+}
+
+static void parents_lead_back_to_the_root(void **state)
+{
+	struct view *view = open_view();
+	struct view_node node = WALK(view, "npm", "left", "lib", "index.js");
+	struct view_node expected[] = {WALK(view, "npm", "left", "lib"),
+		WALK(view, "npm", "left"), WALK(view, "npm"), root_node(view)};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		struct view_node parent;
+
+		assert_int_equal(view_parent(view, &node, &parent), 0);
+		assert_true(parent.id == expected[i].id);
+		assert_ptr_equal(parent.entry, expected[i].entry);
+		node = parent;
+	}
+	close_view(view);
+}
+
+static void names_of_one_file_share_a_node(void **state)
+{
+	struct view *view = open_view();
+	struct view_node one = WALK(view, "one");
+	struct view_node two = WALK(view, "dir", "two");
+	struct view_node found;
+
+	(void)state;
+	assert_true(one.id == two.id);
+	assert_int_equal(view_resolve(view, two.id, &found), 0);
+	/* whichever name asks, one answer */
+	assert_ptr_equal(one.entry, two.entry);
+	assert_ptr_equal(found.entry, two.entry);
+	close_view(view);
+}
+
+static void a_node_that_never_was_is_stale(void **state)
+{
+	struct view *view = open_view();
+	struct view_node npm = WALK(view, "npm");
+	struct view_dir top = enter(view, &(struct view_node[]){root_node(view)}[0]);
+	uint32_t nested = catalog_lookup(top.catalog, top.index, "npm", 3);
+	const uint64_t ids[] = {0, root_node(view).catalog->entry_count + UINT64_C(1),
+		UINT64_C(99) << 32 | 1, UINT64_MAX, npm.id + 1, npm.id + 1000,
+		/* the package's directory has one number, and it is not this one */
+		(uint64_t)nested + 1};
+	struct view_node found;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		assert_int_equal(view_resolve(view, ids[i], &found), -ESTALE);
+	close_view(view);
+}
+
+static void a_file_cannot_be_entered(void **state)
+{
+	struct view *view = open_view();
+	struct view_node one = WALK(view, "one");
+	struct test_waiter w;
+	struct view_dir dir;
+
+	(void)state;
+	test_waiter_init(&w);
+	assert_int_equal(view_enter(view, &one, &dir, &w.waiter), -ENOTDIR);
+	assert_int_equal(test_waiter_wakes(&w), 0);
+	test_waiter_release(&w);
+	close_view(view);
+}
+
+static void many_waiters_cause_one_fetch_and_are_woken_once(void **state)
+{
+	struct view *view = open_view();
+	struct view_node npm = WALK(view, "npm");
+	struct test_waiter waiters[10];
+	struct view_dir dir;
+
+	(void)state;
+	fake_source_hold(fake);
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
+		test_waiter_init(&waiters[i]);
+		assert_int_equal(
+			view_enter(view, &npm, &dir, &waiters[i].waiter), -EINPROGRESS);
+	}
+	fake_source_release(fake);
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
+		assert_int_equal(test_waiter_wait(&waiters[i]), 0);
+	assert_true(fake_source_wait_idle(fake));
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
+		assert_int_equal(test_waiter_wakes(&waiters[i]), 1);
+		test_waiter_release(&waiters[i]);
+	}
+	assert_int_equal(fake_source_count_catalogs(fake), 2);
+	assert_int_equal(view_enter(view, &npm, &dir, NULL), 0);
+	close_view(view);
+}
+
+static void a_failed_fetch_wakes_with_its_error_and_may_be_tried_again(void **state)
+{
+	struct view *view = open_view();
+	struct view_node npm = WALK(view, "npm");
+	struct test_waiter w;
+	struct view_dir dir;
+
+	(void)state;
+	fake_source_fail(fake, -EHOSTUNREACH);
+	test_waiter_init(&w);
+	assert_int_equal(view_enter(view, &npm, &dir, &w.waiter), -EINPROGRESS);
+	assert_int_equal(test_waiter_wait(&w), -EHOSTUNREACH);
+	test_waiter_release(&w);
+	fake_source_fail(fake, 0);
+	(void)enter(view, &npm);
+	close_view(view);
+}
+
+static void held_requests_end_when_the_source_does(void **state)
+{
+	struct view *view = open_view();
+	struct view_node npm = WALK(view, "npm");
+	struct test_waiter w;
+	struct view_dir dir;
+
+	(void)state;
+	fake_source_hold(fake);
+	test_waiter_init(&w);
+	assert_int_equal(view_enter(view, &npm, &dir, &w.waiter), -EINPROGRESS);
+	assert_true(fake_source_wait_held(fake, 1));
+	fake_source_cancel(fake);
+	assert_int_equal(test_waiter_wait(&w), -ECANCELED);
+	test_waiter_release(&w);
+	close_view(view);
+}
+
+static void what_was_fetched_is_there_without_a_source(void **state)
+{
+	struct view *view = open_view();
+	struct view_node node = WALK(view, "npm", "left");
+
+	(void)state;
+	(void)enter(view, &node);
+	close_view(view);
+	assert_int_equal(open_with(NULL, &view), 0);
+	(void)WALK(view, "npm", "left", "lib", "index.js");
+	view_free(view);
+}
+
+static void without_a_source_what_is_missing_is_an_error_and_not_a_wait(void **state)
+{
+	struct view *view = open_view();
+	struct test_waiter w;
+	struct view_dir dir;
+
+	(void)state;
+	close_view(view);
+	assert_int_equal(open_with(NULL, &view), 0);
+	struct view_node npm = WALK(view, "npm");
+
+	test_waiter_init(&w);
+	assert_int_equal(view_enter(view, &npm, &dir, &w.waiter), -EHOSTUNREACH);
+	assert_int_equal(test_waiter_wakes(&w), 0);
+	test_waiter_release(&w);
+	view_free(view);
+}
+
+static void a_root_that_cannot_be_had_fails_the_start(void **state)
+{
+	struct view *view;
+
+	(void)state;
+	assert_int_equal(open_with(NULL, &view), -EHOSTUNREACH);
+	fake_source_fail(fake, -EBADMSG);
+	assert_int_equal(open_with(fake_source_of(fake), &view), -EBADMSG);
+	assert_true(fake_source_wait_idle(fake));
+}
+
+static void a_root_that_does_not_come_in_time_is_given_up(void **state)
+{
+	struct view_config config = {.catalogs = store,
+		.source = fake_source_of(fake),
+		.root = root->ref,
+		.fetch_deadline_ns = NS_PER_SEC / 10};
+	struct view *view;
+
+	(void)state;
+	fake_source_hold(fake);
+	assert_int_equal(view_new(&config, &view), 0);
+	assert_int_equal(view_load(view), -ETIMEDOUT);
+	/* the answer comes after all, to one who waits no more */
+	fake_source_release(fake);
+	assert_true(fake_source_wait_idle(fake));
+	view_free(view);
+}
+
+static void a_root_that_belongs_elsewhere_is_refused(void **state)
+{
+	struct view_config config = {.catalogs = store,
+		.source = fake_source_of(fake),
+		.root = middle->ref,
+		.fetch_deadline_ns = NS_PER_SEC};
+	struct view *view;
+
+	(void)state;
+	assert_int_equal(load(&config, &view), -EBADMSG);
+}
+
+/* Whatever allocation fails, on whichever thread: an error, no leak, and the next try works. */
+static void without_memory_it_fails_and_recovers(void **state)
+{
+	int r = -1;
+
+	(void)state;
+	for (long n = 0; r != 0; n++) {
+		struct view *view = NULL;
+
+		assert_true(n < 1000);
+		mem_fail_after(n);
+		r = open_with(fake_source_of(fake), &view);
+		mem_fail_after(-1);
+		assert_true(fake_source_wait_idle(fake));
+		if (r == 0)
+			view_free(view);
+		else
+			assert_int_equal(r, -ENOMEM);
+	}
+	for (long n = 0, failures = 1; failures; n++) {
+		struct view *view = open_view();
+		struct view_node npm = WALK(view, "npm");
+		struct test_waiter w;
+		struct view_dir dir;
+
+		assert_true(n < 1000);
+		test_waiter_init(&w);
+		mem_fail_after(n);
+		r = view_enter(view, &npm, &dir, &w.waiter);
+		if (r == -EINPROGRESS)
+			r = test_waiter_wait(&w);
+		mem_fail_after(-1);
+		failures = r != 0;
+		if (failures)
+			assert_int_equal(r, -ENOMEM);
+		test_waiter_release(&w);
+		(void)enter(view, &npm);
+		close_view(view);
+	}
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+	const struct CMUnitTest tests[] = {
+		T(the_root_is_node_one),
+		T(nested_packages_are_fetched_when_first_entered),
+		T(every_node_is_found_again_by_its_number),
+		T(parents_lead_back_to_the_root),
+		T(names_of_one_file_share_a_node),
+		T(a_node_that_never_was_is_stale),
+		T(a_file_cannot_be_entered),
+		T(many_waiters_cause_one_fetch_and_are_woken_once),
+		T(a_failed_fetch_wakes_with_its_error_and_may_be_tried_again),
+		T(held_requests_end_when_the_source_does),
+		T(what_was_fetched_is_there_without_a_source),
+		T(without_a_source_what_is_missing_is_an_error_and_not_a_wait),
+		T(a_root_that_cannot_be_had_fails_the_start),
+		T(a_root_that_does_not_come_in_time_is_given_up),
+		T(a_root_that_belongs_elsewhere_is_refused),
+		T(without_memory_it_fails_and_recovers),
+	};
+
+	log_detach_stderr();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
