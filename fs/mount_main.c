@@ -1,587 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/*
- * The mirror's daemon, put together: cache directory, trust, source, view, mount. This file
- * and fs/main.c are the program; they alone see all layers.
- */
 #include "fs/mount_main.h"
 
 #include "cache/base/cli.h"
-#include "cache/base/disk/durable.h"
-#include "cache/base/disk/file_lock.h"
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
-#include "cache/base/memory.h"
-#include "cache/base/threads/clock.h"
-#include "cache/base/threads/epoch.h"
-#include "cache/judge.h"
-#include "cache/objects/housekeeping.h"
-#include "cache/state/state_db.h"
+#include "fs/mirror_main.h"
 #include "fs/mount/daemonize.h"
 #include "fs/mount/mount_options.h"
-#include "fs/mount/mountpoint.h"
-#include "fs/session/session.h"
-#include "sync/jobs/records/history.h"
-#include "sync/jobs/records/report_verb.h"
-#include "sync/mirror/fetcher.h"
-#include "sync/mirror/follower.h"
-#include "sync/reconcile/reconciler.h"
-#include "sync/upkeep/upkeep.h"
-#include "sync/watch/control.h"
-#include "sync/watch/mirror_status.h"
+#include "sync/jobs/job_log.h"
+#include "sync/jobs/settings.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-
-/* A fetch is retried this much longer than a reader waits for it, so that a retry finds the
- * content. */
-#define FETCH_PATIENCE 4
 
 /* The cache's folders, connections, threads, and some files of users. */
 #define NOFILE_MIN 512
-
-struct mirror {
-	struct mount_options options;
-	int cache_dirfd;
-	int cache_lock;
-	struct key_ring keys;
-	struct follower *follower;
-	struct follower_result channel;
-	char fsname[256];
-	struct fetcher *fetcher;
-	struct checkpoint *checkpoint;
-	struct object_store *objects;
-	struct catalog_store *catalogs;
-	struct content_store *contents;
-	struct state_db *state;
-	struct state_view shown; /* as the mount began */
-	struct view *view;
-	struct view
-		*given_up; /* its catalog may still come, until the fetcher has ended */
-	struct housekeeping *housekeeping;
-	struct pins *pins;
-	struct judge *judge;
-	struct evictor *evictor;
-	struct session *session;
-	struct report_config report;
-	struct control_verbs report_verbs;
-	struct upkeep *upkeep;
-	struct control_verbs history_verbs;
-	struct control_verbs upkeep_verbs;
-	struct settings settings; /* until the reconciler has them */
-	struct reconciler *reconciler;
-	struct control_verbs verbs;
-	struct control *control;
-};
-
-static bool is_within(const char *path, const char *dir)
-{
-	size_t len = strlen(dir);
-
-	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
-}
-
-/* A cache below the mount would be hidden by it; a mount in the cache would be swept with it. */
-static int check_apart(const struct mount_options *o)
-{
-	char cache[PATH_MAX];
-
-	if (!realpath(o->cache, cache))
-		return log_error_errno(-errno, "cannot find the cache directory %s: %s",
-			o->cache, log_strerror(errno));
-	if (is_within(cache, o->mountpoint) || is_within(o->mountpoint, cache))
-		return log_error_errno(-EINVAL,
-			"the cache directory %s and the mountpoint %s must lie apart, "
-			"neither in the other",
-			o->cache, o->mountpoint);
-	return 0;
-}
-
-/* Who may write here decides what the mount shows: what lies in the cache counts as verified. */
-static int check_cache_owner(const struct mirror *m)
-{
-	struct stat st;
-
-	if (fstat(m->cache_dirfd, &st) < 0)
-		return -errno;
-	bool is_ours = st.st_uid == 0 || st.st_uid == geteuid();
-	bool is_open = (st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX);
-
-	if (is_ours && !is_open)
-		return 0;
-	return log_error_errno(-EPERM,
-		"the cache directory %s can be changed by others than its daemon: make "
-		"it belong to the daemon's user, with mode 0700",
-		m->options.cache);
-}
-
-static int open_cache_dir(struct mirror *m)
-{
-	const char *path = m->options.cache;
-	pid_t holder = 0;
-	int r = io_mkdirs(path, 0700);
-
-	if (r < 0)
-		return log_error_errno(r, "cannot make the cache directory %s: %s", path,
-			log_strerror(r));
-	m->cache_dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (m->cache_dirfd < 0)
-		return log_error_errno(-errno, "cannot open the cache directory %s: %s",
-			path, log_strerror(errno));
-	r = check_cache_owner(m);
-	if (r == 0)
-		r = check_apart(&m->options);
-	if (r < 0)
-		return r;
-	m->cache_lock = file_lock_take(m->cache_dirfd, "lock", &holder);
-	if (m->cache_lock == -EWOULDBLOCK)
-		return log_error_errno(-EBUSY,
-			"the cache directory %s is in use by process %d: each mount "
-			"needs "
-			"one of its own",
-			path, (int)holder);
-	if (m->cache_lock < 0)
-		return log_error_errno(m->cache_lock,
-			"cannot write to the cache directory %s: %s", path,
-			log_strerror(m->cache_lock));
-	AUTO_CLOSE int heads =
-		openat(m->cache_dirfd, "head", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	r = durable_sweep(m->cache_dirfd);
-	if (r == 0 && heads >= 0)
-		r = durable_sweep(heads);
-	if (r < 0)
-		return log_error_errno(r, "cannot tidy the cache directory %s: %s", path,
-			log_strerror(r));
-	return 0;
-}
-
-static int open_stores(struct mirror *m)
-{
-	struct content_config contents = {.cache_dirfd = m->cache_dirfd,
-		.source = fetcher_source(m->fetcher),
-		.fetch_deadline_ns =
-			FETCH_PATIENCE * m->options.timeout_sec * NS_PER_SEC};
-	int r = checkpoint_open(m->cache_dirfd, &m->checkpoint);
-
-	if (r == 0)
-		r = object_store_open(m->cache_dirfd, m->checkpoint, &m->objects);
-	if (r == 0)
-		r = catalog_store_open(m->cache_dirfd, &m->catalogs);
-	if (r == 0)
-		catalog_store_count_in(m->catalogs, object_store_usage(m->objects));
-	contents.checkpoint = m->checkpoint;
-	contents.objects = m->objects;
-	if (r == 0)
-		r = content_store_new(&contents, &m->contents);
-	if (r < 0)
-		return log_error_errno(r, "cannot set up the cache in %s: %s",
-			m->options.cache, log_strerror(r));
-	return 0;
-}
-
-static int open_state(struct mirror *m)
-{
-	int r = state_db_open(m->options.cache, &m->state);
-
-	if (r < 0 && r != -EBUSY)
-		return log_error_errno(r, "cannot open the mirror's records in %s: %s",
-			m->options.cache, log_strerror(r));
-	if (r == 0)
-		r = pins_open(m->state, &m->pins);
-	return r;
-}
-
-static int open_channel(struct mirror *m)
-{
-	const struct mount_options *o = &m->options;
-	struct fetcher_config config = {
-		.urls = o->urls,
-		.cafile = o->cafile,
-		.sshkey = o->sshkey,
-		.knownhosts = o->knownhosts,
-		.timeout_ms = (int)o->timeout_sec * 1000,
-	};
-	int r = key_ring_load(o->key, &m->keys);
-
-	if (r < 0)
-		return log_error_errno(r, "cannot read a public key from %s: %s", o->key,
-			r == -EINVAL ? "it holds none (the NAME.pub that `depotfs init` "
-				       "wrote is wanted)"
-				     : log_strerror(r));
-	r = fetcher_new(&config, &m->fetcher);
-	if (r < 0)
-		return r; /* it has said why */
-	r = follower_new(m->cache_dirfd, &m->keys, o->channel, m->fetcher, &m->follower);
-	if (r == 0)
-		r = follower_open(m->follower, &m->channel);
-	if (r < 0)
-		return log_error_errno(r, "channel %s cannot be followed: %s", o->channel,
-			log_strerror(r));
-	return 0;
-}
-
-/* 0 with the view loaded. */
-static int load_view(struct mirror *m)
-{
-	struct view_config config = {
-		.catalogs = m->catalogs,
-		.source = fetcher_source(m->fetcher),
-		.root = m->shown.root,
-		.revision = m->shown.revision,
-		.fetch_deadline_ns = m->options.timeout_sec * NS_PER_SEC,
-	};
-	int r = view_new(&config, &m->view);
-
-	return r < 0 ? r : view_load(m->view);
-}
-
-/* What was shown last; the channel's newest where nothing was, or where that was lost. */
-static int open_view(struct mirror *m)
-{
-	const struct head *head = &m->channel.head;
-	int r = state_db_view_get(m->state, &m->shown);
-
-	if (r == 0) {
-		r = load_view(m);
-		if (r == 0)
-			return 0;
-		log_warn("what was shown last, revision %" PRIu64
-			 ", cannot be had any more (%s): going on with the channel's "
-			 "newest",
-			m->shown.revision, log_strerror(r));
-		m->given_up = m->view;
-		m->view = NULL;
-	}
-	m->shown = (struct state_view){.root = head->root,
-		.revision = head->revision,
-		.sequence = head->sequence,
-		.time_ns = clock_real_ns()};
-	r = load_view(m);
-	if (r < 0)
-		return log_error_errno(r,
-			"the root catalog of revision %" PRIu64 " cannot be had: %s",
-			head->revision, log_strerror(r));
-	if (state_db_view_set(m->state, &m->shown) < 0)
-		log_warn("what is shown cannot be written down: the next start shows the "
-			 "channel's newest");
-	return 0;
-}
-
-static void tell_sync(void *arg, struct sync_state *out)
-{
-	const struct mirror *m = arg;
-	struct reconciler_status now;
-
-	reconciler_status(m->reconciler, &now);
-	out->last_poll_ns = now.last_poll_ns;
-	out->last_sync_ns = now.last_sync_ns;
-	memcpy(out->last_error, now.last_error, sizeof(out->last_error));
-}
-
-static int open_session(struct mirror *m)
-{
-	uint64_t place = hash64(m->options.mountpoint, strlen(m->options.mountpoint), 0);
-
-	(void)snprintf(m->fsname, sizeof(m->fsname), "%s-%016" PRIx64,
-		m->channel.trust.name, place);
-	struct session_config config = {
-		.mountpoint = m->options.mountpoint,
-		.fsname = m->options.fsname ? m->options.fsname : m->fsname,
-		.channel = m->options.channel,
-		.allow_other = m->options.allow_other,
-		.open_mode = m->options.is_open_none ? SESSION_OPEN_NONE
-						     : SESSION_OPEN_PASSTHROUGH,
-		.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
-		.view = m->view,
-		.contents = m->contents,
-		.objects = m->objects,
-		.pins = m->pins,
-		.source = fetcher_source(m->fetcher),
-		.sync = {.tell = tell_sync, .arg = m},
-	};
-	int r = session_new(&config, &m->session);
-
-	if (r < 0)
-		return log_error_errno(
-			r, "cannot make a FUSE session: %s", log_strerror(r));
-	return session_mount(m->session);
-}
-
-static int flip(void *arg, const struct catalog_ref *root, uint64_t revision)
-{
-	const struct mirror *m = arg;
-
-	return session_flip(m->session, root, revision);
-}
-
-/* The file, then what stands on the command line, which goes before it. */
-static int read_settings(const struct mount_options *o, struct settings *out,
-	char reason[TEXT_REASON_SIZE])
-{
-	int r = settings_init(out);
-
-	for (size_t i = 0; r == 0 && i < o->setting_count; i++) {
-		AUTO_FREE char *name = mem_strdup(o->settings[i]);
-		char *value = name ? strchr(name, '=') : NULL;
-
-		if (!value) {
-			r = -ENOMEM;
-			break;
-		}
-		*value++ = '\0';
-		r = settings_set(out, name, value, reason);
-		if (r == -ENOENT)
-			(void)words_refuse(reason, "unknown option '%s'", name);
-	}
-	if (r == 0 && o->conf)
-		r = settings_read(out, o->conf, reason);
-	if (r < 0)
-		settings_release(out);
-	return r;
-}
-
-static int reload(void *arg, struct settings *out, char reason[TEXT_REASON_SIZE])
-{
-	const struct mirror *m = arg;
-
-	return read_settings(&m->options, out, reason);
-}
-
-static int open_reconciler(struct mirror *m)
-{
-	const struct reconciler_config config = {
-		.env = {.mountpoint = m->options.mountpoint,
-			.cache_dirfd = m->cache_dirfd,
-			.catalogs = m->catalogs,
-			.contents = m->contents,
-			.objects = m->objects,
-			.source = fetcher_source(m->fetcher),
-			.state = m->state,
-			.pins = m->pins,
-			.timeout_ns = m->options.timeout_sec * NS_PER_SEC,
-			.flip = flip,
-			.flip_arg = m},
-		.follower = m->follower,
-		.fetcher = m->fetcher,
-		.channel = m->channel,
-		.view = m->shown,
-		.settings = &m->settings,
-		.reload = reload,
-		.reload_arg = m,
-	};
-	int r = reconciler_new(&config, &m->reconciler);
-
-	if (r < 0)
-		return log_error_errno(
-			r, "cannot make the reconciler: %s", log_strerror(r));
-	return 0;
-}
-
-static int answer_status(void *arg, const cJSON *request, cJSON *answer)
-{
-	const struct mirror *m = arg;
-	struct reconciler_status now;
-	AUTO_EPOCH epoch = epoch_enter();
-	struct mirror_status status = {
-		.mountpoint = m->options.mountpoint,
-		.cache = m->options.cache,
-		.repository = m->channel.trust.name,
-		.channel = m->options.channel,
-		.tree_entries = view_root_catalog(m->view)->header->tree_entries,
-		.tree_bytes = view_root_catalog(m->view)->header->tree_bytes,
-		.cache_used = usage_total(object_store_usage(m->objects)),
-		.cache_limit = m->options.cache_limit,
-	};
-
-	(void)request;
-	reconciler_status(m->reconciler, &now);
-	status.revision = now.view.revision;
-	status.channel_revision = now.head.revision;
-	status.published_ns = now.head.published_ns;
-	status.last_poll_ns = now.last_poll_ns;
-	status.last_sync_ns = now.last_sync_ns;
-	status.last_error = now.last_error;
-	status.running = now.running;
-	status.waiting = now.waiting;
-	source_status(fetcher_source(m->fetcher), &status.source);
-	mirror_status_fill(&status, answer);
-	return 0;
-}
-
-static const struct control_verb mirror_verbs[] = {
-	{"status", answer_status},
-};
-
-static int answer_control(void *arg, const char *request, struct buffer *reply)
-{
-	const struct mirror *m = arg;
-
-	return control_verbs_answer(&m->verbs, request, reply);
-}
-
-static bool is_promised(void *arg, const char *path)
-{
-	const struct mirror *m = arg;
-
-	return reconciler_promises(m->reconciler, path);
-}
-
-static void tell_sides(void *arg, struct report_sides *out)
-{
-	const struct mirror *m = arg;
-	struct reconciler_status now;
-
-	reconciler_status(m->reconciler, &now);
-	*out = (struct report_sides){.view = now.view.root,
-		.head = now.head.root,
-		.view_revision = now.view.revision,
-		.head_revision = now.head.revision,
-		.published_ns = now.head.published_ns};
-}
-
-static int open_control(struct mirror *m)
-{
-	m->report = (struct report_config){
-		.is_promised = is_promised,
-		.cache_dirfd = m->cache_dirfd,
-		.catalogs = m->catalogs,
-		.contents = m->contents,
-		.state = m->state,
-		.sides = tell_sides,
-		.arg = m,
-	};
-	m->report_verbs = report_verbs(&m->report);
-	m->history_verbs = history_verbs(m->state);
-	m->upkeep_verbs = upkeep_verbs(m->upkeep);
-	m->upkeep_verbs.next = &m->history_verbs;
-	m->history_verbs.next = &m->report_verbs;
-	m->report_verbs.next = reconciler_verbs(m->reconciler);
-	m->verbs = (struct control_verbs){.verbs = mirror_verbs,
-		.count = ARRAY_SIZE(mirror_verbs),
-		.arg = m,
-		.next = &m->upkeep_verbs};
-	int r = control_start(m->options.mountpoint, answer_control, m, &m->control);
-
-	if (r == -ENXIO)
-		return log_error_errno(r, "there is no place for the control socket: set "
-					  "XDG_RUNTIME_DIR, as a login does");
-	if (r < 0)
-		return log_error_errno(r, "cannot open the control socket for %s: %s",
-			m->options.mountpoint, log_strerror(r));
-	return 0;
-}
-
-static size_t shown_roots(void *arg, struct catalog_ref out[JUDGE_ROOTS_MAX])
-{
-	const struct mirror *m = arg;
-
-	return reconciler_roots(m->reconciler, out);
-}
-
-static int open_chores(struct mirror *m)
-{
-	struct judge_config judge = {.contents = m->contents,
-		.catalogs = m->catalogs,
-		.pins = m->pins,
-		.roots = shown_roots,
-		.arg = m};
-	struct evictor_config evictor = {
-		.cache_dirfd = m->cache_dirfd,
-		.objects = m->objects,
-		.catalogs = m->catalogs,
-		.limit_bytes = m->options.cache_limit,
-		.floor = m->options.cache_free,
-	};
-	int r = judge_new(&judge, &m->judge);
-
-	if (r == 0) {
-		evictor.judge = judge_for_eviction(m->judge);
-		r = evictor_start(&evictor, &m->evictor);
-	}
-	if (r == 0)
-		r = housekeeping_start(m->objects, m->checkpoint, &m->housekeeping);
-	struct upkeep_config upkeep = {.cache_dirfd = m->cache_dirfd,
-		.contents = m->contents,
-		.objects = m->objects,
-		.catalogs = m->catalogs,
-		.source = fetcher_source(m->fetcher),
-		.pins = m->pins,
-		.roots = shown_roots,
-		.arg = m,
-		.timeout_ns = FETCH_PATIENCE * m->options.timeout_sec * NS_PER_SEC};
-
-	if (r == 0)
-		r = upkeep_start(&upkeep, &m->upkeep);
-	if (r < 0)
-		return log_error_errno(
-			r, "cannot look after the cache: %s", log_strerror(r));
-	return 0;
-}
-
-static int open_mirror(struct mirror *m)
-{
-	int r = mountpoint_prepare(m->options.mountpoint);
-
-	if (r == 0)
-		r = open_cache_dir(m);
-	if (r == 0)
-		r = open_channel(m);
-	if (r == 0)
-		r = open_stores(m);
-	if (r == 0)
-		r = open_state(m);
-	if (r == 0)
-		r = open_view(m);
-	if (r == 0)
-		r = open_reconciler(m);
-	if (r == 0)
-		r = open_chores(m);
-	if (r == 0)
-		r = open_control(m);
-	if (r == 0)
-		r = open_session(m);
-	if (r == 0)
-		r = reconciler_start(m->reconciler);
-	return r;
-}
-
-/* In the order in which they stop needing each other; all of them take NULL. */
-static void close_mirror(struct mirror *m)
-{
-	if (m->session)
-		session_end(m->session);
-	if (m->control)
-		control_stop(m->control);
-	fetcher_stop(m->fetcher); /* wakes whoever is parked still, and who works here */
-	upkeep_stop(m->upkeep);
-	reconciler_stop(m->reconciler);
-	follower_free(m->follower);
-	fetcher_free(m->fetcher);
-	if (m->session)
-		session_unmount(m->session);
-	session_free(m->session);
-	evictor_stop(m->evictor);
-	judge_free(m->judge);
-	reconciler_free(m->reconciler);
-	housekeeping_stop(m->housekeeping);
-	content_store_free(m->contents);
-	view_free(m->view);
-	view_free(m->given_up);
-	catalog_store_free(m->catalogs);
-	object_store_free(m->objects);
-	checkpoint_free(m->checkpoint);
-	pins_close(m->pins);
-	state_db_close(m->state);
-	if (m->cache_lock >= 0)
-		close(m->cache_lock);
-	if (m->cache_dirfd >= 0)
-		close(m->cache_dirfd);
-}
 
 static int raise_limits(void)
 {
@@ -596,48 +31,47 @@ static int raise_limits(void)
 	return 0;
 }
 
-static int serve(struct mirror *m, struct daemonize *d)
+static int serve(
+	const struct mount_options *o, struct settings *settings, struct daemonize *d)
 {
-	int r = m->options.log ? log_open(m->options.log) : 0;
+	struct mirror *m = NULL;
+	int r = o->log ? log_open(o->log) : 0;
 
-	if (r == 0 && m->settings.logdir)
-		r = job_log_begin(m->settings.logdir);
+	if (r == 0 && settings->logdir)
+		r = job_log_begin(settings->logdir);
 
 	if (r < 0)
 		return log_error_errno(r, "cannot write the log file %s: %s",
-			m->settings.logdir ? m->settings.logdir : m->options.log,
-			log_strerror(r));
+			settings->logdir ? settings->logdir : o->log, log_strerror(r));
 	r = raise_limits();
 	if (r == 0)
-		r = open_mirror(m);
-	if (r == 0) {
-		log_info("%s: revision %" PRIu64 " of %s/%s is mounted on %s",
-			m->channel.is_online ? "online" : "offline",
-			m->channel.head.revision, m->channel.trust.name,
-			m->options.channel, m->options.mountpoint);
-		r = daemonize_ready(d);
-	}
+		r = mirror_new(o, settings, &m);
 	if (r == 0)
-		r = session_run(m->session);
-	close_mirror(m);
+		r = mirror_open(m);
+	if (r == 0)
+		r = daemonize_ready(d);
+	if (r == 0)
+		r = mirror_serve(m);
+	mirror_free(m);
 	return r;
 }
 
 int cmd_mount(int argc, char **argv)
 {
-	struct mirror m = {.cache_dirfd = -1, .cache_lock = -1};
+	struct mount_options options;
+	struct settings settings = {0};
 	struct daemonize d;
 	int status = EXIT_USAGE;
 
 	/* neither a command that was interrupted nor a peer may end the daemon */
 	(void)signal(SIGPIPE, SIG_IGN);
-	int r = mount_options_parse(argc, argv, &m.options);
+	int r = mount_options_parse(argc, argv, &options);
 
 	if (r == -ENOMEM)
 		status = EXIT_FAILED;
 	if (r < 0)
 		goto out;
-	if (m.options.is_help) {
+	if (options.is_help) {
 		status = printf("%s%s", mount_options_help, settings_help) < 0 ||
 					 fflush(stdout)
 				 ? EXIT_FAILED
@@ -646,24 +80,24 @@ int cmd_mount(int argc, char **argv)
 	}
 	char reason[TEXT_REASON_SIZE] = "out of memory";
 
-	r = read_settings(&m.options, &m.settings, reason);
+	r = mirror_settings_read(&options, &settings, reason);
 	if (r < 0) {
-		if (m.options.conf)
-			log_error("%s: %s", m.options.conf, reason);
+		if (options.conf)
+			log_error("%s: %s", options.conf, reason);
 		else
 			cli_usage_error("mount", "%s", reason);
 		goto out;
 	}
-	r = daemonize_begin(!m.options.is_foreground, &d, &status);
+	r = daemonize_begin(!options.is_foreground, &d, &status);
 	if (r < 0) {
 		status = EXIT_FAILED;
 		log_error("cannot start the daemon: %s", log_strerror(r));
 	} else if (d.is_daemon) {
-		status = serve(&m, &d) < 0 ? EXIT_FAILED : EXIT_DONE;
+		status = serve(&options, &settings, &d) < 0 ? EXIT_FAILED : EXIT_DONE;
 		daemonize_end(&d, status);
 	}
 out:
-	settings_release(&m.settings);
-	mount_options_release(&m.options);
+	settings_release(&settings);
+	mount_options_release(&options);
 	return status;
 }
