@@ -465,6 +465,24 @@ forget()
 	depot_cache=$fresh
 }
 
+# prefetch_depot NAME: mounted with an empty cache, and all of it fetched; readers ask for nothing.
+prefetch_depot()
+{
+	mount_depot "$1" on_change=none
+	bounded "$depotfs" sync "$mnt" --prefetch all --wait >"$dir/said" 2>&1 ||
+		die "depotfs sync: $(tail -n 3 "$dir/said")"
+}
+
+# must_be_served_alone DIGEST: the mount serves the master's content without the source.
+must_be_served_alone()
+{
+	: >"$request_log"
+	read_files "$mnt" --threads 4
+	must_equal "$1"
+	sleep 0.2 # a request is logged when it ends
+	[ "$(request_count)" = 0 ] || die "files were missing"
+}
+
 umount_depot()
 {
 	bounded "$depotfs" umount "$mnt" >"$dir/log" 2>&1 ||

@@ -3,28 +3,17 @@
 # them, unpacked into an empty directory of the same disk.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-prefetch_into_empty()
-{
-	mount_depot "$prefetch_name" on_change=none
-	bounded "$depotfs" sync "$mnt" --prefetch all --wait >"$dir/said" 2>&1
-}
-
 time_prefetch_depotfs()
 {
 	forget
 	settle
 	: >"$request_log"
-	seconds prefetch_into_empty
+	seconds prefetch_depot "$prefetch_name"
 	local time=$elapsed
 	sleep 0.2 # a request is logged when it ends
 	requests=$(request_count)
-	# what is there is what the master has: all of it is served without the source
 	if [ -z "${prefetch_checked:-}" ]; then
-		: >"$request_log"
-		read_files "$mnt" --threads 4
-		must_equal "$wanted"
-		sleep 0.2
-		[ "$(request_count)" = 0 ] || die "files were missing"
+		must_be_served_alone "$wanted"
 		prefetch_checked=1
 	fi
 	umount_depot
