@@ -199,3 +199,21 @@ assert_exit 0 "$DEPOTFS" history "$work/mnt" --run "$("$DEPOTFS" history "$work/
 	jq '.runs[0].run')" --changes
 assert_says 'repaired +pkg/c/2.0/file-1'
 unmount mnt
+
+step "versions that share most of their files: what they share is fetched once"
+mkdir -p "$work/versions/pkg/d/1"
+for ((i = 0; i < 200; i++)); do
+	random_file "$work/versions/pkg/d/1/file-$i" 20000
+done
+for ((i = 2; i <= 12; i++)); do
+	cp -a "$work/versions/pkg/d/1" "$work/versions/pkg/d/$i"
+	random_file "$work/versions/pkg/d/$i/file-$i" 20000
+done
+publish versions.depot "$work/versions" --packages 'pkg/*/*'
+mount_depot versions.mnt "file://$work/versions.depot" poll=0,on_change=none
+sync_mount versions.mnt --prefetch all
+fetched=$("$DEPOTFS" history "$work/versions.mnt" --json | jq '[.. | .bytes_fetched? // empty] | add')
+packed=$(find "$work/versions.depot/pack" -type f -printf '%s\n' | awk '{ s += $1 } END { print s }')
+# a frame that holds the file of one version among the files of all comes a second time
+assert_less "bytes fetched" "$fetched" $((packed * 3 / 2))
+unmount versions.mnt

@@ -174,14 +174,18 @@ static void hold_files(struct prefetch *p, const struct wanted_frame *w)
 }
 
 /* Whether somebody else has brought all of it since the wants were collected. */
-static bool is_frame_here(struct prefetch *p, const struct wanted_frame *w)
+static bool is_frame_here(const struct prefetch *p, const struct wanted_frame *w)
 {
 	for (uint32_t i = 0; i < w->count; i++)
 		if (!want_is_met(p->store, p->catalog, &p->wants.items[w->first + i]))
 			return false;
+	return true;
+}
+
+static void settle_frame(struct prefetch *p, const struct wanted_frame *w)
+{
 	for (uint32_t i = 0; i < w->count; i++)
 		settle(p, &p->wants.items[w->first + i], 0);
-	return true;
 }
 
 /* Whether the run may go on, once there is room for more. */
@@ -201,7 +205,8 @@ static bool wait_room(struct prefetch *p, uint64_t bytes_max)
 	return may_go_on;
 }
 
-/* How many of the wanted frames from `first` on lie side by side, within a request's bounds. */
+/* How many of the wanted frames from `first` on lie side by side, within a request's bounds,
+ * and are still not here. */
 static size_t run_length(const struct prefetch *p, size_t first)
 {
 	const struct wanted_frame *w = p->wants.frames;
@@ -215,7 +220,8 @@ static size_t run_length(const struct prefetch *p, size_t first)
 
 		bytes += stored_bytes(p, &w[first + n]);
 		if (w[first + n].frame != w[first].frame + n || a->pack != b->pack ||
-			a->offset + a->stored_bytes != b->offset || bytes > BYTES_PER_RUN)
+			a->offset + a->stored_bytes != b->offset ||
+			bytes > BYTES_PER_RUN || is_frame_here(p, &w[first + n]))
 			break;
 	}
 	return n;
@@ -283,14 +289,14 @@ static void wait_end(struct prefetch *p)
 static void fetch_round(struct prefetch *p)
 {
 	for (size_t i = 0; i < p->wants.frame_count;) {
-		size_t n = run_length(p, i);
-
 		if (!wait_room(p, BYTES_UNDER_WAY - BYTES_PER_RUN))
 			break;
 		if (is_frame_here(p, &p->wants.frames[i])) {
-			i++;
+			settle_frame(p, &p->wants.frames[i++]);
 			continue;
 		}
+		size_t n = run_length(p, i);
+
 		ask_for(p, i, n);
 		i += n;
 	}

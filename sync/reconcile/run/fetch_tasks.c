@@ -7,18 +7,20 @@
 #include "cache/base/threads/thread.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define WORKERS	   4
-#define QUEUED_MAX 8
+#define QUEUED_MAX 32
 #define TICK_NS	   (500 * NS_PER_MS)
 
 struct fetch_tasks {
 	struct fetch_tasks_config config;
 	struct mutex lock;
 	struct condition changed;
-	struct fetch_task *first; /* lock */
-	size_t queued;		  /* lock */
-	bool is_complete;	  /* lock: nothing more will come */
+	struct fetch_task *first;	       /* lock */
+	size_t queued;			       /* lock */
+	struct fetch_task *under_way[WORKERS]; /* lock; borrowed of the threads */
+	bool is_complete;		       /* lock: nothing more will come */
 	int error;		  /* lock: of the first task that failed for good */
 	struct mutex failed_lock; /* one on_failed() at a time */
 	size_t working;		  /* lock: threads that have not come to their end */
@@ -34,7 +36,54 @@ void fetch_task_free(struct fetch_task *task)
 		catalog_unref(task->siblings[i]);
 	catalog_unref(task->catalog);
 	free(task->contents);
+	free(task->frames);
 	free(task);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Without memory none: then shared frames may be fetched twice, no more. */
+static void list_frames(struct fetch_task *task)
+{
+	const struct catalog *c = task->catalog;
+
+	task->frames = mem_calloc((size_t)c->frame_count + 1, sizeof(*task->frames));
+	if (!task->frames)
+		return;
+	task->frame_count = c->frame_count;
+	for (uint32_t i = 0; i < c->frame_count; i++) {
+		const struct catalog_frame *f = &c->frames[i];
+
+		task->frames[i] = digest_key(&c->packs[f->pack].digest) + f->offset;
+	}
+	qsort(task->frames, task->frame_count, sizeof(*task->frames), compare_keys);
+}
+
+static bool do_share_frames(const struct fetch_task *a, const struct fetch_task *b)
+{
+	for (size_t i = 0, j = 0; i < a->frame_count && j < b->frame_count;) {
+		if (a->frames[i] == b->frames[j])
+			return true;
+		if (a->frames[i] < b->frames[j])
+			i++;
+		else
+			j++;
+	}
+	return false;
+}
+
+static bool may_start(const struct fetch_tasks *tasks, const struct fetch_task *task)
+{
+	for (size_t i = 0; i < WORKERS; i++)
+		if (tasks->under_way[i] && do_share_frames(tasks->under_way[i], task))
+			return false;
+	return true;
 }
 
 struct failure_context {
@@ -69,19 +118,44 @@ static int run_task(struct fetch_tasks *tasks, const struct fetch_task *task)
 	return prefetch_run(&config);
 }
 
-static struct fetch_task *take(struct fetch_tasks *tasks)
+/* Takes the first that may start out of the queue. */
+static struct fetch_task *take(struct fetch_tasks *tasks) REQUIRES(tasks->lock)
 {
-	struct fetch_task *task;
+	for (struct fetch_task **at = &tasks->first; *at; at = &(*at)->next) {
+		struct fetch_task *task = *at;
+
+		if (!may_start(tasks, task))
+			continue;
+		*at = task->next;
+		task->next = NULL;
+		tasks->queued--;
+		return task;
+	}
+	return NULL;
+}
+
+static void set_under_way(struct fetch_tasks *tasks, const struct fetch_task *old,
+	struct fetch_task *task) REQUIRES(tasks->lock)
+{
+	size_t i = 0;
+
+	while (tasks->under_way[i] != old)
+		i++;
+	tasks->under_way[i] = task;
+	condition_broadcast(&tasks->changed);
+}
+
+/* NULL: nothing more to do. */
+static struct fetch_task *wait_task(struct fetch_tasks *tasks)
+{
+	struct fetch_task *task = NULL;
 
 	mutex_lock(&tasks->lock);
-	while (!tasks->first && !tasks->is_complete && !tasks->error)
+	while (!tasks->error && !(task = take(tasks)) &&
+		!(tasks->is_complete && !tasks->first))
 		condition_wait(&tasks->changed, &tasks->lock);
-	task = tasks->error ? NULL : tasks->first;
-	if (task) {
-		tasks->first = task->next;
-		tasks->queued--;
-		condition_broadcast(&tasks->changed);
-	}
+	if (task)
+		set_under_way(tasks, NULL, task);
 	mutex_unlock(&tasks->lock);
 	return task;
 }
@@ -91,17 +165,15 @@ static void *work(void *arg)
 	struct fetch_tasks *tasks = arg;
 	struct fetch_task *task;
 
-	while ((task = take(tasks))) {
+	while ((task = wait_task(tasks))) {
 		int error = run_task(tasks, task);
 
-		fetch_task_free(task);
-		if (error == 0)
-			continue;
 		mutex_lock(&tasks->lock);
-		if (!tasks->error)
+		set_under_way(tasks, task, NULL);
+		if (error < 0 && !tasks->error)
 			tasks->error = error;
-		condition_broadcast(&tasks->changed);
 		mutex_unlock(&tasks->lock);
+		fetch_task_free(task);
 	}
 	mutex_lock(&tasks->lock);
 	tasks->working--;
@@ -155,6 +227,7 @@ int fetch_tasks_start(const struct fetch_tasks_config *config, struct fetch_task
 
 int fetch_tasks_add(struct fetch_tasks *tasks, struct fetch_task *task)
 {
+	list_frames(task);
 	mutex_lock(&tasks->lock);
 	while (tasks->queued >= QUEUED_MAX && !tasks->error)
 		wait_and_tell(tasks);

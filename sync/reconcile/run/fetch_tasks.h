@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * A few threads that make contents complete, one package each at a time. The one who fills the
- * queue waits while it is full, so that a million packages are not held at once.
+ * queue waits while it is full, so that a million packages are not held at once. Packages that
+ * lie in the same frames (versions of one) are not fetched at the same time: the second finds
+ * what the first brought.
  *
  *	r = fetch_tasks_start(&config, &tasks);
  *	r = fetch_tasks_add(tasks, task);	(takes it over; waits for room)
@@ -22,6 +24,8 @@ struct fetch_task {
 	size_t count;
 	struct catalog *siblings[FETCH_SIBLINGS_MAX];
 	size_t sibling_count;
+	uint64_t *frames; /* fetch_tasks_add()'s own: what names each frame, ascending */
+	size_t frame_count;
 };
 
 void fetch_task_free(struct fetch_task *task);
