@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -134,4 +135,15 @@ unsigned int open_descriptors(void)
 		count++;
 	closedir(dir);
 	return count;
+}
+
+void limit_file_bytes(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	/* what the kernel would kill with */
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }

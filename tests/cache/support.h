@@ -16,6 +16,7 @@
 #include "cache/waiter.h"
 
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 /* A new directory below /tmp, opened; everything in it goes with scratch_remove(). */
@@ -52,3 +53,7 @@ unsigned int test_waiter_wakes(struct test_waiter *w);
 
 /* Descriptors that this process holds, to tell leaks by. */
 unsigned int open_descriptors(void);
+
+/* Files may not grow beyond `bytes` any more (RLIM_INFINITY: they may again): writes end early or
+ * fail, as on a disk that is full. */
+void limit_file_bytes(rlim_t bytes);

@@ -31,7 +31,7 @@ uint8_t *big;
  *	/sparse              holes around one chunk
  *	/hole                nothing but a hole
  */
-static void build(void)
+static struct built_catalog *build_usual(void)
 {
 	struct catalog_builder *b = builder_new("");
 	char name[16];
@@ -48,8 +48,7 @@ static void build(void)
 	builder_frame_bytes(b, FRAME_MAX_BYTES);
 	builder_sparse(b, BUILDER_TOP, "hole", 70000, 0, "", 0, 64);
 	builder_file(b, BUILDER_TOP, "big", big, BIG_SIZE, BIG_CHUNK);
-	built = builder_finish(b);
-	catalog = built_open(built);
+	return builder_finish(b);
 }
 
 void open_store(struct source *source)
@@ -73,18 +72,24 @@ void close_store(void)
 	checkpoint_free(checkpoint);
 }
 
-int make(void **state)
+int make_of(struct built_catalog *(*build)(void))
 {
-	(void)state;
 	scratch_make(&scratch);
 	big = malloc(BIG_SIZE);
 	assert_non_null(big);
 	built_fill(big, BIG_SIZE, 5);
-	build();
+	built = build();
+	catalog = built_open(built);
 	fake = fake_source_new();
 	fake_source_serve(fake, built);
 	open_store(fake_source_of(fake));
 	return 0;
+}
+
+int make(void **state)
+{
+	(void)state;
+	return make_of(build_usual);
 }
 
 int drop(void **state)
@@ -174,6 +179,21 @@ void expect_big(struct content_file *file, size_t offset, size_t len)
 	assert_int_equal(read_at(file, offset, len, out), len);
 	assert_memory_equal(out, big + offset, len);
 	free(out);
+}
+
+void expect_object(
+	const struct catalog_content *content, const uint8_t *wanted, size_t len)
+{
+	uint8_t *found = malloc(len);
+	int fd = object_store_get(objects, &content->digest, content->size);
+
+	assert_non_null(found);
+	assert_true(fd >= 0);
+	assert_int_equal(content->size, len);
+	assert_int_equal(io_pread_exact(fd, found, len, 0), 0);
+	assert_memory_equal(found, wanted, len);
+	close(fd);
+	free(found);
 }
 
 enum content_state state_of(const char *name)

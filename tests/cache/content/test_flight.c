@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/cache/content/content_scene.h"
 
-#include "cache/base/threads/clock.h"
 #include "cache/content/content_file.h"
-#include "cache/objects/checkpoint.h"
-#include "tests/support/catalog_builder.h"
 
 #include <errno.h>
 
 #define CHUNK	   (64 * 1024)
 #define LARGE_SIZE (12 * 1024 * 1024)
 #define MOST	   32
-
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct content_store *store;
-static struct built_catalog *built;
-static struct catalog *catalog;
 
 /* What it was asked for, in order; nothing is answered before let_go(). */
 static struct frame_request *asked[MOST];
@@ -41,42 +31,32 @@ static void let_go(void)
 }
 
 /* /large, that does not compress. */
-static int make(void **state)
+static struct built_catalog *build(void)
 {
 	uint8_t *large = malloc(LARGE_SIZE);
 	struct catalog_builder *b = builder_new("");
 
-	(void)state;
 	assert_non_null(large);
 	built_fill(large, LARGE_SIZE, 5);
 	builder_file(b, BUILDER_TOP, "large", large, LARGE_SIZE, CHUNK);
 	free(large);
-	built = builder_finish(b);
-	catalog = built_open(built);
-	scratch_make(&scratch);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = &noting,
-		.fetch_deadline_ns = 5 * NS_PER_SEC};
-
-	assert_int_equal(content_store_new(&config, &store), 0);
-	return 0;
+	return builder_finish(b);
 }
 
-static int drop(void **state)
+static int make_noting(void **state)
 {
 	(void)state;
+	int r = make_of(build);
+
+	close_store();
+	open_store(&noting);
+	return r;
+}
+
+static int drop_noting(void **state)
+{
 	let_go();
-	content_store_free(store);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-	catalog_close(catalog);
-	built_free(built);
-	scratch_remove(&scratch);
-	return 0;
+	return drop(state);
 }
 
 static uint64_t bytes_of(const struct frame_request *rq)
@@ -130,7 +110,7 @@ static void what_is_on_its_way_is_not_asked_for_again(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, make_noting, drop_noting)
 	const struct CMUnitTest tests[] = {
 		T(much_is_asked_for_in_six_requests_in_order),
 		T(little_is_asked_for_in_one_request),

@@ -1,46 +1,30 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/cache/content/content_scene.h"
 
-#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/threads/clock.h"
 #include "cache/content/fetch/prefetch.h"
-#include "cache/objects/checkpoint.h"
-#include "tests/support/fake_source.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
-#define BIG_CHUNK  (20 * 1024)
-#define BIG_PIECES 60
-#define BIG_SIZE   (BIG_CHUNK * BIG_PIECES)
-#define SMALL	   40
+#define SMALL	40
+#define TAIL_AT (BIG_CHUNK * BIG_PIECES / 2)
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct content_store *store;
-static struct fake_source *fake;
-static struct built_catalog *built;
-static struct catalog *catalog;
-static uint8_t big[BIG_SIZE];
 static struct prefetch_progress progress;
 static unsigned int failed;
 static int failed_with;
 
 /*
  *	/small0 .. /small39  ten to a frame
- *	/big                 sixty chunks, twelve to a frame
- *	/tail                the last thirty chunks of /big, and nothing of its own
+ *	/big                 a hundred chunks, twelve to a frame
+ *	/tail                the last fifty chunks of /big, and nothing of its own
  *	/chunk               one chunk of /big
  *	/hole                nothing but a hole
  */
-static void build(void)
+static struct built_catalog *build(void)
 {
 	struct catalog_builder *b = builder_new("");
 	char name[16];
@@ -56,67 +40,25 @@ static void build(void)
 	}
 	builder_frame_bytes(b, FRAME_MAX_BYTES);
 	builder_file(b, BUILDER_TOP, "big", big, BIG_SIZE, BIG_CHUNK);
-	builder_file(b, BUILDER_TOP, "tail", big + BIG_SIZE / 2, BIG_SIZE / 2, BIG_CHUNK);
+	builder_file(
+		b, BUILDER_TOP, "tail", big + TAIL_AT, BIG_SIZE - TAIL_AT, BIG_CHUNK);
 	builder_file(b, BUILDER_TOP, "chunk", big + BIG_CHUNK, BIG_CHUNK, BIG_CHUNK);
 	builder_sparse(b, BUILDER_TOP, "hole", 70000, 0, "", 0, 64);
-	built = builder_finish(b);
-	catalog = built_open(built);
+	return builder_finish(b);
 }
 
-static void open_store(struct source *source)
-{
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = source,
-		.fetch_deadline_ns = 5 * NS_PER_SEC};
-
-	assert_int_equal(content_store_new(&config, &store), 0);
-}
-
-static void close_store(void)
-{
-	assert_true(fake_source_wait_idle(fake));
-	content_store_free(store);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-}
-
-static int make(void **state)
+static int make_shared(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
-	built_fill(big, BIG_SIZE, 7);
-	build();
-	fake = fake_source_new();
-	fake_source_serve(fake, built);
-	open_store(fake_source_of(fake));
 	progress = (struct prefetch_progress){0};
 	failed = 0;
 	failed_with = 0;
-	return 0;
+	return make_of(build);
 }
 
-static int drop(void **state)
+static uint32_t number_of(const char *name)
 {
-	(void)state;
-	close_store();
-	fake_source_free(fake);
-	catalog_close(catalog);
-	built_free(built);
-	scratch_remove(&scratch);
-	return 0;
-}
-
-static uint32_t content_named(const char *name)
-{
-	uint32_t i = catalog_lookup(catalog, CATALOG_ROOT, name, strlen(name));
-
-	assert_int_not_equal(i, CATALOG_NO_ENTRY);
-	return (uint32_t)(catalog_content_of(catalog, catalog_entry(catalog, i)) -
-			  catalog->contents);
+	return (uint32_t)(content_named(name) - catalog->contents);
 }
 
 static void count_failed(void *arg, uint32_t content, int error)
@@ -138,14 +80,6 @@ static int prefetch(const uint32_t *contents, size_t count, const atomic_bool *c
 		.on_failed = count_failed};
 
 	return prefetch_run(&config);
-}
-
-static enum content_state state_of(const char *name)
-{
-	struct content_info info;
-
-	content_state(store, catalog, &catalog->contents[content_named(name)], &info);
-	return info.state;
 }
 
 static uint64_t all_bytes(void)
@@ -175,29 +109,15 @@ static void expect_all_here(void)
 	assert_int_equal(prefetch_missing_bytes(store, catalog, NULL, 0), 0);
 }
 
-static void expect_bytes(const char *name, const uint8_t *wanted, size_t len)
-{
-	const struct catalog_content *content = &catalog->contents[content_named(name)];
-	uint8_t *found = malloc(len);
-	int fd = object_store_get(objects, &content->digest, content->size);
-
-	assert_non_null(found);
-	assert_true(fd >= 0);
-	assert_int_equal(io_pread(fd, found, len, 0), len);
-	assert_memory_equal(found, wanted, len);
-	close(fd);
-	free(found);
-}
-
 static void everything_lands_and_no_frame_comes_twice(void **state)
 {
 	(void)state;
 	assert_int_equal(prefetch_missing_bytes(store, catalog, NULL, 0), all_bytes());
 	assert_int_equal(prefetch(NULL, 0, NULL), 0);
 	expect_all_here();
-	expect_bytes("big", big, BIG_SIZE);
-	expect_bytes("tail", big + BIG_SIZE / 2, BIG_SIZE / 2);
-	expect_bytes("chunk", big + BIG_CHUNK, BIG_CHUNK);
+	expect_object(content_named("big"), big, BIG_SIZE);
+	expect_object(content_named("tail"), big + TAIL_AT, BIG_SIZE - TAIL_AT);
+	expect_object(content_named("chunk"), big + BIG_CHUNK, BIG_CHUNK);
 	expect_no_frame_twice();
 	assert_int_equal(progress.bytes_fetched, all_bytes());
 	assert_int_equal(progress.contents_done, catalog->content_count);
@@ -213,7 +133,7 @@ static void everything_lands_and_no_frame_comes_twice(void **state)
 
 static void only_what_was_asked_for_is_fetched(void **state)
 {
-	uint32_t chosen[] = {content_named("tail")};
+	uint32_t chosen[] = {number_of("tail")};
 
 	(void)state;
 	assert_int_equal(prefetch(chosen, 1, NULL), 0);
@@ -246,7 +166,7 @@ static void one_that_was_interrupted_goes_on_where_it_stopped(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < SMALL / 2; i++)
 		half[i] = i;
-	half[SMALL / 2] = content_named("tail");
+	half[SMALL / 2] = number_of("tail");
 	assert_int_equal(prefetch(half, SMALL / 2 + 1, NULL), 0);
 	close_store();
 	open_store(fake_source_of(fake));
@@ -295,7 +215,7 @@ static void a_cancelled_one_ends_while_the_line_is_silent(void **state)
 static void a_reader_joins_what_is_under_way(void **state)
 {
 	struct runner r = {.cancelled = false};
-	struct content_file *file;
+	struct content_file *file = open_named("small7");
 	struct content_span span;
 	struct test_waiter w;
 	pthread_t thread;
@@ -305,9 +225,6 @@ static void a_reader_joins_what_is_under_way(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, run_prefetch, &r), 0);
 	assert_true(fake_source_wait_held(fake, 1));
 	test_waiter_init(&w);
-	assert_int_equal(content_open(store, catalog,
-				 &catalog->contents[content_named("small7")], &file),
-		0);
 	assert_int_equal(content_read(file, 0, 10, &span, &w.waiter), -EINPROGRESS);
 	fake_source_release(fake);
 	assert_int_equal(test_waiter_wait(&w), 0);
@@ -366,23 +283,13 @@ static void what_cannot_be_had_is_named_and_the_rest_comes(void **state)
 	assert_int_equal(state_of("small0"), CONTENT_REMOTE);
 }
 
-/* Files may not grow beyond `bytes` any more: writes fail as on a disk that is full. */
-static void limit_files(rlim_t bytes)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	limit.rlim_cur = bytes;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void a_full_disk_ends_it(void **state)
 {
 	(void)state;
-	limit_files(4);
+	limit_file_bytes(4);
 	assert_int_equal(prefetch(NULL, 0, NULL), -ENOSPC);
 	assert_true(fake_source_wait_idle(fake));
-	limit_files(RLIM_INFINITY);
+	limit_file_bytes(RLIM_INFINITY);
 	assert_int_equal(prefetch(NULL, 0, NULL), 0);
 	expect_all_here();
 }
@@ -406,7 +313,7 @@ static void without_memory_it_fails_and_the_next_one_works(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, make_shared, drop)
 	const struct CMUnitTest tests[] = {
 		T(everything_lands_and_no_frame_comes_twice),
 		T(only_what_was_asked_for_is_fetched),
@@ -422,8 +329,5 @@ int main(void)
 	};
 
 	log_detach_stderr();
-	/* what RLIMIT_FSIZE would kill with */
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/cache/content/content_scene.h"
 
-#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/threads/clock.h"
 #include "cache/content/content_file.h"
 #include "cache/content/fetch/prefetch.h"
-#include "cache/objects/checkpoint.h"
-#include "tests/support/fake_source.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,14 +18,9 @@
 #define CHANGED_FROM 10
 #define CHANGED_TO   12
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct content_store *store;
-static struct fake_source *fake;
-static struct built_catalog *built_old;
+static struct built_catalog *built_old; /* the scene's */
 static struct built_catalog *built_new;
-static struct catalog *old;
+static struct catalog *old; /* the scene's */
 static struct catalog *new;
 static uint8_t old_data[SIZE];
 static uint8_t new_data[SIZE];
@@ -37,7 +28,7 @@ static struct prefetch_progress progress;
 
 /* /lib in two versions, and /notes that nothing shares a chunk with. A frame holds one chunk, so
  * that each that is fetched can be told. */
-static struct built_catalog *build(const char *path, const uint8_t *data)
+static struct built_catalog *build_version(const char *path, const uint8_t *data)
 {
 	struct catalog_builder *b = builder_new(path);
 	uint8_t notes[100];
@@ -49,60 +40,39 @@ static struct built_catalog *build(const char *path, const uint8_t *data)
 	return builder_finish(b);
 }
 
-static void open_store(void)
+static struct built_catalog *build_old(void)
 {
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = fake_source_of(fake),
-		.fetch_deadline_ns = 5 * NS_PER_SEC};
-
-	assert_int_equal(content_store_new(&config, &store), 0);
+	return build_version("pkg/1", old_data);
 }
 
-static void close_store(void)
-{
-	assert_true(fake_source_wait_idle(fake));
-	content_store_free(store);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-}
-
-static int make(void **state)
+static int make_versions(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
 	built_fill(old_data, SIZE, 3);
 	/* the last chunk first: places move, as when something was put in front */
 	memcpy(new_data, old_data + SIZE - CHUNK, CHUNK);
 	memcpy(new_data + CHUNK, old_data, SIZE - CHUNK);
 	built_fill(new_data + CHANGED_FROM * CHUNK,
 		(size_t)(CHANGED_TO - CHANGED_FROM) * CHUNK, 9);
-	built_old = build("pkg/1", old_data);
-	built_new = build("pkg/2", new_data);
-	old = built_open(built_old);
-	new = built_open(built_new);
-	fake = fake_source_new();
-	fake_source_serve(fake, built_old);
-	fake_source_serve(fake, built_new);
-	open_store();
 	progress = (struct prefetch_progress){0};
-	return 0;
+	int r = make_of(build_old);
+
+	built_old = built;
+	old = catalog;
+	built_new = build_version("pkg/2", new_data);
+	new = built_open(built_new);
+	fake_source_serve(fake, built_new);
+	return r;
 }
 
-static int drop(void **state)
+static int drop_versions(void **state)
 {
-	(void)state;
-	close_store();
-	fake_source_free(fake);
-	catalog_close(old);
+	assert_true(fake_source_wait_idle(fake));
+	int r = drop(state);
+
 	catalog_close(new);
-	built_free(built_old);
 	built_free(built_new);
-	scratch_remove(&scratch);
-	return 0;
+	return r;
 }
 
 static const struct catalog_content *lib_of(const struct catalog *c)
@@ -113,12 +83,12 @@ static const struct catalog_content *lib_of(const struct catalog *c)
 	return catalog_content_of(c, catalog_entry(c, i));
 }
 
-static unsigned int frames_fetched(const struct built_catalog *built)
+static unsigned int frames_fetched(const struct built_catalog *of)
 {
 	unsigned int count = 0;
 
-	for (uint32_t i = 0; i < built->frame_count; i++)
-		count += fake_source_count(fake, built, i);
+	for (uint32_t i = 0; i < of->frame_count; i++)
+		count += fake_source_count(fake, of, i);
 	return count;
 }
 
@@ -135,39 +105,19 @@ static int prefetch(struct catalog *c, const struct catalog *sibling)
 
 static void expect_lib(const struct catalog *c, const uint8_t *data)
 {
-	static uint8_t found[SIZE];
-	const struct catalog_content *content = lib_of(c);
-	int fd = object_store_get(objects, &content->digest, content->size);
-
-	assert_true(fd >= 0);
-	assert_int_equal(io_pread_exact(fd, found, SIZE, 0), 0);
-	assert_memory_equal(found, data, SIZE);
-	close(fd);
+	expect_object(lib_of(c), data, SIZE);
 }
 
-/* Reads as a FUSE read does: asks again each time it was woken. */
-static void read_lib(const struct catalog *c, const uint8_t *data)
+static void read_lib(struct catalog *c, const uint8_t *data)
 {
 	static uint8_t found[SIZE];
 	struct content_file *file;
 
 	assert_int_equal(content_open(store, c, lib_of(c), &file), 0);
 	for (size_t at = 0; at < SIZE;) {
-		struct content_span span;
-		struct test_waiter w;
+		ssize_t n = read_at(file, at, 3 * CHUNK, found + at);
 
-		test_waiter_init(&w);
-		ssize_t n = content_read(file, at, 3 * CHUNK, &span, &w.waiter);
-
-		if (n == -EINPROGRESS)
-			assert_int_equal(test_waiter_wait(&w), 0);
-		test_waiter_release(&w);
-		if (n == -EINPROGRESS)
-			continue;
-		assert_true(n > 0 && span.fd >= 0);
-		assert_int_equal(
-			io_pread_exact(span.fd, found + at, (size_t)n, span.offset), 0);
-		content_span_release(&span);
+		assert_true(n > 0);
 		at += (size_t)n;
 	}
 	content_close(file);
@@ -259,7 +209,7 @@ static void the_old_version_may_be_from_an_earlier_session(void **state)
 	(void)state;
 	read_lib(old, old_data);
 	close_store();
-	open_store();
+	open_store(fake_source_of(fake));
 	read_lib(old, old_data);
 	assert_int_equal(frames_fetched(built_old) / (PIECES + 1), 1);
 	read_lib(new, new_data);
@@ -298,17 +248,17 @@ static void a_chunk_that_is_everywhere_is_indexed_a_few_times(void **state)
 	(void)state;
 	builder_share_chunks(b);
 	builder_file(b, BUILDER_TOP, "disk", zeros, sizeof(zeros), CHUNK);
-	struct built_catalog *built = builder_finish(b);
-	struct catalog *c = built_open(built);
+	struct built_catalog *third = builder_finish(b);
+	struct catalog *c = built_open(third);
 
-	fake_source_serve(fake, built);
+	fake_source_serve(fake, third);
 	assert_int_equal(prefetch(c, NULL), 0);
 	assert_in_range(store->reuse.used, 1, 8);
 	assert_true(fake_source_wait_idle(fake));
 	close_store();
-	open_store();
+	open_store(fake_source_of(fake));
 	catalog_close(c);
-	built_free(built);
+	built_free(third);
 }
 
 static void without_memory_all_is_fetched(void **state)
@@ -331,7 +281,7 @@ static void without_memory_all_is_fetched(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, make_versions, drop_versions)
 	const struct CMUnitTest tests[] = {
 		T(a_new_version_fetches_only_what_the_old_one_lacks),
 		T(of_a_sibling_that_is_not_here_nothing_is_taken),

@@ -11,11 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define YESTERDAY (clock_real_ns() - 24 * 3600 * NS_PER_SEC)
@@ -473,16 +471,6 @@ static void counting_while_others_land_is_exact(void **state)
 	assert_true(used() == bytes);
 }
 
-/* Files may not grow beyond `bytes` any more: writes end early, as on a disk that is full. */
-static void limit_files(rlim_t bytes)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	limit.rlim_cur = bytes;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void a_put_that_fails_leaves_nothing_behind(void **state)
 {
 	(void)state;
@@ -490,9 +478,9 @@ static void a_put_that_fails_leaves_nothing_behind(void **state)
 	char dir[16];
 
 	(void)snprintf(dir, sizeof(dir), "%.10s", path);
-	limit_files(4);
+	limit_file_bytes(4);
 	assert_int_equal(object_store_put(store, &digest, text, TEXT_LEN), -EFBIG);
-	limit_files(RLIM_INFINITY);
+	limit_file_bytes(RLIM_INFINITY);
 	assert_int_equal(scratch_count(&scratch, dir), 0);
 	assert_true(used() == 0);
 }
@@ -526,8 +514,5 @@ int main(void)
 	};
 
 	log_detach_stderr();
-	/* what RLIMIT_FSIZE would kill with */
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
