@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/content/content_scene.h"
 
-#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
-#include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 
 #include <errno.h>

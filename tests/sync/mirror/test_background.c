@@ -2,22 +2,14 @@
 /* Background transfers: they keep to their rate, stop for readers, and lose nothing by it. */
 #include "cache/base/disk/io.h"
 #include "cache/base/threads/clock.h"
-#include "sync/mirror/fetcher.h"
-#include "tests/sync/mirror/depot.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "tests/sync/mirror/fetch_scene.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS 1500
-#define HOLD_MS	   300
-#define COUNT	   4
+#define HOLD_MS 300
+#define COUNT	4
 
-static struct depot depot;
 static struct server server;
 static struct fetcher *fetcher;
 static struct source *source;
@@ -31,17 +23,13 @@ static void open_with(const char *mode, const char *only)
 	config.urls = server.url;
 	assert_int_equal(fetcher_new(&config, &fetcher), 0);
 	source = fetcher_source(fetcher);
-	for (size_t i = 0; i < COUNT; i++) {
-		wait_init(&w[i], &depot);
-		w[i].class = FETCH_BACKGROUND;
-	}
+	wait_init_all(w, COUNT, FETCH_BACKGROUND);
 }
 
 static void close_all(void)
 {
 	fetcher_free(fetcher);
-	for (size_t i = 0; i < COUNT; i++)
-		wait_release(&w[i]);
+	wait_release_all(w, COUNT);
 	server_stop(&server);
 }
 
@@ -80,10 +68,9 @@ static void without_a_limit_it_comes_as_fast_as_it_can(void **state)
 	open_with("ok", NULL);
 	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], source, 0, DEPOT_FRAMES, 20000);
-	for (size_t i = 0; i < COUNT; i++) {
-		assert_int_equal(wait_end(&w[i], 20), 0);
+	wait_end_all(w, COUNT, 20);
+	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(w[i].delivered, DEPOT_FRAMES);
-	}
 	assert_true(clock_mono_ns() - start_ns < 3 * NS_PER_SEC);
 	assert_int_equal(fetched_bytes(), COUNT * depot.pack_bytes);
 	close_all();
@@ -101,8 +88,7 @@ static void it_holds_a_rate_over_all_transfers(void **state)
 	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], source, i * DEPOT_FRAMES / COUNT,
 			DEPOT_FRAMES / COUNT, 20000);
-	for (size_t i = 0; i < COUNT; i++)
-		assert_int_equal(wait_end(&w[i], 20), 0);
+	wait_end_all(w, COUNT, 20);
 	assert_in_range(
 		(clock_mono_ns() - start_ns) / NS_PER_MS, ms * 9 / 10, ms * 12 / 10);
 	close_all();
@@ -208,11 +194,10 @@ static void a_demand_waits_for_no_rate_and_no_window(void **state)
 
 static void from_a_local_path_it_keeps_to_its_rate_too(void **state)
 {
-	struct fetcher_config config = {.urls = depot.url, .timeout_ms = TIMEOUT_MS};
 	int64_t start_ns = clock_mono_ns();
 
 	(void)state;
-	assert_int_equal(fetcher_new(&config, &fetcher), 0);
+	fetcher = open_fetcher(depot.url);
 	source = fetcher_source(fetcher);
 	set(depot.pack_bytes, false);
 	wait_init(&w[0], &depot);
@@ -234,8 +219,7 @@ static void when_idle_is_wanted_an_idle_line_is_used(void **state)
 	source_set_background(source, &idle, false);
 	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], source, 0, DEPOT_FRAMES, 20000);
-	for (size_t i = 0; i < COUNT; i++)
-		assert_int_equal(wait_end(&w[i], 20), 0);
+	wait_end_all(w, COUNT, 20);
 	assert_true(clock_mono_ns() - start_ns < 5 * NS_PER_SEC);
 	close_all();
 }
@@ -249,31 +233,9 @@ static void shutdown_ends_what_is_paused_and_what_is_held(void **state)
 		for (size_t i = 0; i < COUNT; i++)
 			wait_fetch_frames(&w[i], source, 0, DEPOT_FRAMES, 20000);
 		usleep(100 * 1000);
-		int64_t start_ns = clock_mono_ns();
-
-		fetcher_free(fetcher);
-		assert_true(clock_mono_ns() - start_ns < NS_PER_SEC);
-		for (size_t i = 0; i < COUNT; i++) {
-			assert_true(w[i].is_done);
-			assert_int_equal(w[i].error, -ECANCELED);
-			wait_release(&w[i]);
-		}
+		wait_shut_down(w, COUNT, fetcher);
 		server_stop(&server);
 	}
-}
-
-static int make(void **state)
-{
-	(void)state;
-	depot_make(&depot);
-	return 0;
-}
-
-static int clean(void **state)
-{
-	(void)state;
-	depot_remove(&depot);
-	return 0;
 }
 
 int main(void)
@@ -290,5 +252,5 @@ int main(void)
 		cmocka_unit_test(shutdown_ends_what_is_paused_and_what_is_held),
 	};
 
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, make_depot, drop_depot);
 }

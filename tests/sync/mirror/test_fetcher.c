@@ -3,31 +3,12 @@
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
 #include "sync/mirror/fetch_job.h"
-#include "sync/mirror/fetcher.h"
-#include "tests/sync/mirror/depot.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "tests/sync/mirror/fetch_scene.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define TIMEOUT_MS 1500
-
-static struct depot depot;
-
-static struct fetcher *open_fetcher(const char *urls)
-{
-	const struct fetcher_config config = {.urls = urls, .timeout_ms = TIMEOUT_MS};
-	struct fetcher *fetcher = NULL;
-
-	assert_int_equal(fetcher_new(&config, &fetcher), 0);
-	return fetcher;
-}
 
 /* Fetches frames through `urls`; returns what done() said and how many were taken. */
 static int fetch(
@@ -318,20 +299,12 @@ static void shutdown_ends_what_waits(void **state)
 	(void)state;
 	server_start(&server, depot.dir, "hang", NULL, NULL);
 	struct fetcher *fetcher = open_fetcher(server.url);
-	int64_t start_ns = clock_mono_ns();
 
-	for (size_t i = 0; i < COUNT; i++) {
-		wait_init(&w[i], &depot);
+	wait_init_all(w, COUNT, FETCH_DEMAND);
+	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 2, TIMEOUT_MS);
-	}
 	usleep(50 * 1000);
-	fetcher_free(fetcher);
-	assert_true(clock_mono_ns() - start_ns < NS_PER_SEC);
-	for (size_t i = 0; i < COUNT; i++) {
-		assert_true(w[i].is_done);
-		assert_int_equal(w[i].error, -ECANCELED);
-		wait_release(&w[i]);
-	}
+	wait_shut_down(w, COUNT, fetcher);
 	server_stop(&server);
 }
 
@@ -345,15 +318,13 @@ static void many_requests_at_once_all_end_well(void **state)
 	server_start(&server, depot.dir, "ok", NULL, NULL);
 	struct fetcher *fetcher = open_fetcher(server.url);
 
-	for (size_t i = 0; i < COUNT; i++) {
-		wait_init(&w[i], &depot);
+	wait_init_all(w, COUNT, FETCH_DEMAND);
+	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], fetcher_source(fetcher), i % DEPOT_FRAMES,
 			1 + i % (DEPOT_FRAMES - i % DEPOT_FRAMES), 60000);
-	}
-	for (size_t i = 0; i < COUNT; i++) {
-		assert_int_equal(wait_end(&w[i], 60), 0);
+	wait_end_all(w, COUNT, 60);
+	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(w[i].delivered, w[i].frames.frame_count);
-	}
 	struct source_status st;
 
 	source_status(fetcher_source(fetcher), &st);
@@ -361,8 +332,7 @@ static void many_requests_at_once_all_end_well(void **state)
 	assert_string_equal(st.url, server.url);
 	assert_int_equal(st.requests, COUNT);
 	fetcher_free(fetcher);
-	for (size_t i = 0; i < COUNT; i++)
-		wait_release(&w[i]);
+	wait_release_all(w, COUNT);
 	server_stop(&server);
 }
 
@@ -377,19 +347,17 @@ static void slow_receivers_hold_the_network_back_and_lose_nothing(void **state)
 	for (int turn = 0; turn < 2; turn++) {
 		struct fetcher *fetcher = open_fetcher(turn ? depot.url : server.url);
 
+		wait_init_all(w, COUNT, FETCH_DEMAND);
 		for (size_t i = 0; i < COUNT; i++) {
-			wait_init(&w[i], &depot);
 			w[i].delay_us = 3000;
 			wait_fetch_frames(
 				&w[i], fetcher_source(fetcher), 0, DEPOT_FRAMES, 60000);
 		}
-		for (size_t i = 0; i < COUNT; i++) {
-			assert_int_equal(wait_end(&w[i], 60), 0);
-			assert_int_equal(w[i].delivered, DEPOT_FRAMES);
-		}
-		fetcher_free(fetcher);
+		wait_end_all(w, COUNT, 60);
 		for (size_t i = 0; i < COUNT; i++)
-			wait_release(&w[i]);
+			assert_int_equal(w[i].delivered, DEPOT_FRAMES);
+		fetcher_free(fetcher);
+		wait_release_all(w, COUNT);
 	}
 	server_stop(&server);
 }
@@ -407,16 +375,13 @@ static void a_queue_for_a_dead_source_moves_to_a_living_one(void **state)
 	struct fetcher *fetcher = open_fetcher(urls);
 	int64_t start_ns = clock_mono_ns();
 
-	for (size_t i = 0; i < COUNT; i++) {
-		wait_init(&w[i], &depot);
-		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 1, 60000);
-	}
+	wait_init_all(w, COUNT, FETCH_DEMAND);
 	for (size_t i = 0; i < COUNT; i++)
-		assert_int_equal(wait_end(&w[i], 30), 0);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 1, 60000);
+	wait_end_all(w, COUNT, 30);
 	assert_true(clock_mono_ns() - start_ns < 2 * TIMEOUT_MS * NS_PER_MS);
 	fetcher_free(fetcher);
-	for (size_t i = 0; i < COUNT; i++)
-		wait_release(&w[i]);
+	wait_release_all(w, COUNT);
 	server_stop(&server);
 }
 
@@ -433,22 +398,18 @@ static void a_reader_takes_what_it_joins_out_of_the_queue(void **state)
 	server_start_for(&server, depot.dir, "hang", "6");
 	struct fetcher *fetcher = open_fetcher(server.url);
 
-	for (size_t i = 0; i < COUNT; i++) {
-		wait_init(&w[i], &depot);
-		w[i].class = FETCH_READ_AHEAD;
+	wait_init_all(w, COUNT, FETCH_READ_AHEAD);
+	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, 60000);
-	}
 	usleep(100 * 1000);
 	assert_false(w[COUNT - 1].is_done);
 	atomic_store(&w[COUNT - 1].frames.is_awaited, true);
 	source_hurry(fetcher_source(fetcher));
 	assert_int_equal(wait_end(&w[COUNT - 1], 20), 0);
 	assert_true(clock_mono_ns() - start_ns < TIMEOUT_MS * NS_PER_MS);
-	for (size_t i = 0; i < COUNT; i++)
-		assert_int_equal(wait_end(&w[i], 20), 0);
+	wait_end_all(w, COUNT, 20);
 	fetcher_free(fetcher);
-	for (size_t i = 0; i < COUNT; i++)
-		wait_release(&w[i]);
+	wait_release_all(w, COUNT);
 	server_stop(&server);
 }
 
@@ -557,20 +518,6 @@ static void a_small_object_does_not_take_for_ever(void **state)
 	server_stop(&tarpit);
 }
 
-static int make(void **state)
-{
-	(void)state;
-	depot_make(&depot);
-	return 0;
-}
-
-static int clean(void **state)
-{
-	(void)state;
-	depot_remove(&depot);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -599,5 +546,5 @@ int main(void)
 		cmocka_unit_test(a_small_object_does_not_take_for_ever),
 	};
 
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, make_depot, drop_depot);
 }
