@@ -114,8 +114,10 @@ start_nginx "$work/depot"
 mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
 wait_for 20 is_idle
 assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
-assert_exit 0 "$DEPOTFS" sync "$work/mnt" --package 'pkg/nothing' --wait
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --package 'pkg/a' --wait
 assert_says 'nothing differs in packages that match'
+assert_exit 1 "$DEPOTFS" sync "$work/mnt" --package 'pkg/nothing' --wait
+assert_says "no package matches 'pkg/nothing'"
 
 step "a sync asked for while one runs waits for it; one that waits is joined; a cancelled one ends"
 next_revision

@@ -95,6 +95,13 @@ diff "$work/wanted" "$work/after" || fail "the disk holds something else than th
 	fail "the dropped content was never on the disk"
 assert_exit 0 "$DEPOTFS" history "$work/mnt"
 
+step "a glob that no package matches is refused by name, and changes nothing"
+expect_errors mnt 'no package matches'
+sync_status=1 sync_mount mnt --package 'pkg/a/*' --package 'pkg/typo/*'
+assert_says "no package matches 'pkg/typo/\*'"
+assert_exit 1 "$DEPOTFS" sync "$work/mnt" --dry-run --package 'pkg/typo/*'
+assert_says "no package matches 'pkg/typo/\*'"
+
 step "a job over one package moves that one"
 version a 3.0
 version c 2.0

@@ -8,6 +8,7 @@
 #include "sync/jobs/glob_list.h"
 #include "sync/reconcile/plan/plan.h"
 #include "sync/reconcile/run/run_hooks.h"
+#include "sync/reconcile/run/run_judge.h"
 #include "sync/reconcile/run/run_prefetch.h"
 #include "sync/reconcile/run/run_sweep.h"
 
@@ -27,23 +28,39 @@ const char *run_phase_text(enum run_phase phase)
 	return texts[phase];
 }
 
-int run_note_error(struct run *run, int error, const char *format, ...)
+/* Adds to what is said of the run in the end, and to the logs. */
+static void note(struct run *run, const char *kind, const char *format, va_list args)
 {
 	size_t len = strlen(run->message);
-	va_list args;
 
 	if (len && len < sizeof(run->message) - 3) {
 		memcpy(run->message + len, "; ", 3);
 		len += 2;
 	}
-	va_start(args, format);
 	(void)vsnprintf(run->message + len, sizeof(run->message) - len, format, args);
-	va_end(args);
-	run->record->counts.errors++;
-	job_log_print(run->log, "error: %s", run->message + len);
+	job_log_print(run->log, "%s: %s", kind, run->message + len);
 	log_warn("run %lld (%s): %s", (long long)run->record->id, run->record->job,
 		run->message + len);
+}
+
+int run_note_error(struct run *run, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	note(run, "error", format, args);
+	va_end(args);
+	run->record->counts.errors++;
 	return error;
+}
+
+void run_note_warning(struct run *run, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	note(run, "warning", format, args);
+	va_end(args);
 }
 
 static void enter_phase(struct run *run, enum run_phase phase)
@@ -90,35 +107,6 @@ static void take_counts(struct run *run, const struct plan *plan)
 		" changed, %" PRIu64 " removed, %" PRIu64 " kept as stale",
 		run->view->revision, run->head->revision, t->added, t->changed,
 		t->removed, t->stale);
-}
-
-/* What guard_share allows; the product of both may be more than a number holds. */
-static uint64_t share_of(uint64_t entries, unsigned int percent)
-{
-	return entries / 100 * percent + entries % 100 * percent / 100;
-}
-
-/* What would remove surprisingly much stops before anything is changed: an incremental sync does,
- * too, where a file or a link takes a directory's place. */
-static int judge_guard(struct run *run, const struct plan *plan)
-{
-	const struct plan_totals *t = plan_totals(plan);
-	const struct settings *s = run->settings;
-	bool is_too_much = t->removed > share_of(t->entries_before, s->guard_share);
-	bool is_too_many = s->guard_count && t->removed > s->guard_count;
-
-	if (run->record->is_delete_allowed || t->removed == 0 ||
-		(!is_too_much && !is_too_many))
-		return 0;
-	return run_note_error(run, -EPERM,
-		"stopped by the guard: %" PRIu64 " of %" PRIu64
-		" entries would be removed, more than %s=%" PRIu64
-		" allows; nothing was changed. Look at them with 'depotfs sync %s%s "
-		"--dry-run', allow it once with --allow-delete in its place",
-		t->removed, t->entries_before,
-		is_too_much ? "guard_share" : "guard_count",
-		is_too_much ? s->guard_share : s->guard_count, run->env->mountpoint,
-		run->record->is_full ? "" : " --incremental");
 }
 
 static struct change_record change_of(const struct plan_change *c)
@@ -190,8 +178,10 @@ static int switch_over(struct run *run, const struct plan *plan, bool is_complet
 			log_strerror(r));
 	r = run->env->flip(run->env->flip_arg, &next.root, next.revision);
 	if (r < 0) {
-		/* the mount goes on with what it shows, and so does the next start */
-		int undo = state_db_view_set(run->env->state, run->view);
+		/* the mount goes on with what it shows, and so does the next start; nothing
+		 * of what was written down has happened */
+		int undo = state_db_flip(
+			run->env->state, run->view, run->record->id, NULL, 0);
 
 		return run_note_error(run, r, "the mount cannot be switched over: %s%s",
 			log_strerror(r), undo < 0 ? " (after a restart it will be)" : "");
@@ -293,12 +283,17 @@ static int execute(struct run *run, const struct glob_list *selection)
 	}
 	take_counts(run, plan);
 	run->has_changes = !plan_is_empty(plan);
+	r = run_judge_globs(run, selection);
+	if (r < 0) {
+		run_hook_after(run, plan, r);
+		return r;
+	}
 	if (run->record->is_dry)
 		return record_plan(run, plan);
-	r = judge_guard(run, plan);
+	r = run_judge_guard(run, plan);
 	if (r == 0)
 		r = run_hook_before(run, plan);
-	run->is_held = r < 0 && r != -ECANCELED;
+	run->is_held = r == -EPERM;
 	run->has_begun = r == 0 && run->has_changes;
 	if (r == 0)
 		r = carry_out(run, plan, selection);

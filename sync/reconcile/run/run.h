@@ -87,5 +87,8 @@ struct run {
  * all else RUN_FAILED. */
 int run_execute(struct run *run) WARN_UNUSED;
 
-/* Adds to run->message and to the logs; returns `error`. */
+/* Adds to run->message and to the logs, and counts it; returns `error`. */
 int run_note_error(struct run *run, int error, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Likewise what does not make the run less than done. */
+void run_note_warning(struct run *run, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -11,8 +11,7 @@
 #include "cache/base/memory.h"
 #include "cache/below.h"
 #include "sync/jobs/prefetch_policy.h"
-#include "sync/reconcile/plan/catalog_loader.h"
-#include "sync/reconcile/plan/selection.h"
+#include "sync/reconcile/plan/catalog_walk.h"
 #include "sync/reconcile/run/fetch_tasks.h"
 
 #include <errno.h>
@@ -208,54 +207,26 @@ static int add_catalog(
 	return add_task(p, task);
 }
 
-static int walk(struct prefetch *p, struct catalog *c, const struct catalog *parent,
-	uint32_t nth, bool is_selected)
+static int visit_catalog(void *arg, const struct catalog_place *place)
 {
-	int r = 0;
+	struct prefetch *p = arg;
 
-	for (uint32_t i = 0; r == 0 && i < c->nested_count; i++) {
-		const struct catalog_ref ref = catalog_nested_ref(&c->nested[i]);
-
-		r = catalog_loader_want(p->loader, &ref);
-	}
-	if (r == 0 && is_selected)
-		r = add_catalog(p, c, parent, nth);
-
-	for (uint32_t i = 0; r == 0 && i < c->nested_count; i++) {
-		char path[PATH_MAX];
-		struct catalog *nested;
-
-		if (catalog_entry_is_stale(catalog_entry(c, c->nested[i].entry)))
-			continue;
-		if (catalog_path_of(c, c->nested[i].entry, path, sizeof(path)) < 0)
-			continue;
-		bool is_nested_selected =
-			is_selected || selection_has(p->selection, path);
-
-		if (!is_nested_selected && !selection_reaches_below(p->selection, path))
-			continue;
-		const struct catalog_ref ref = catalog_nested_ref(&c->nested[i]);
-
-		r = catalog_loader_get(p->loader, &ref, &nested);
-		if (r < 0)
-			break;
-		r = walk(p, nested, c, i, is_nested_selected);
-		catalog_unref(nested);
-	}
-	return r;
+	return place->is_selected
+		       ? add_catalog(p, place->catalog, place->parent, place->nth)
+		       : 0;
 }
 
 static int fetch_tree(struct prefetch *p)
 {
-	const struct catalog_ref ref = plan_root(p->plan);
-	struct catalog *root;
-	int r = catalog_loader_get(p->loader, &ref, &root);
+	const struct catalog_ref root = plan_root(p->plan);
+	const struct catalog_walk walk = {.loader = p->loader,
+		.selection = p->selection,
+		.is_current_only = true,
+		.is_cancelled = p->run->is_cancelled,
+		.visit = visit_catalog,
+		.arg = p};
 
-	if (r < 0)
-		return r;
-	r = walk(p, root, NULL, 0, selection_is_everything(p->selection));
-	catalog_unref(root);
-	return r;
+	return catalog_walk(&walk, &root);
 }
 
 struct digest_list {

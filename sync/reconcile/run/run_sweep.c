@@ -6,7 +6,7 @@
 #include "cache/objects/bounds/sweep.h"
 #include "cache/objects/object_scan.h"
 #include "cache/reference_set.h"
-#include "sync/reconcile/plan/catalog_loader.h"
+#include "sync/reconcile/plan/catalog_walk.h"
 #include "sync/reconcile/run/fetch_tasks.h"
 
 #include <errno.h>
@@ -33,41 +33,24 @@ struct check {
 	struct fetch_tasks *tasks;
 };
 
-typedef int (*catalog_visitor)(struct check *check, struct catalog *c);
-
-/* Every catalog below one, itself first. */
-static int walk(struct check *check, struct catalog *c, catalog_visitor visit)
-{
-	int r = visit ? visit(check, c) : 0;
-
-	for (uint32_t i = 0; r == 0 && i < c->nested_count; i++) {
-		const struct catalog_ref ref = catalog_nested_ref(&c->nested[i]);
-
-		r = catalog_loader_want(check->loader, &ref);
-	}
-	for (uint32_t i = 0; r == 0 && i < c->nested_count; i++) {
-		const struct catalog_ref ref = catalog_nested_ref(&c->nested[i]);
-		struct catalog *nested;
-
-		r = catalog_loader_get(check->loader, &ref, &nested);
-		if (r < 0)
-			break;
-		r = walk(check, nested, visit);
-		catalog_close(nested);
-	}
-	return r;
-}
+typedef int (*catalog_visitor)(void *arg, const struct catalog_place *place);
 
 static int walk_view(struct check *check, catalog_visitor visit)
 {
-	struct catalog *root;
-	int r = catalog_loader_get(check->loader, &check->run->view->root, &root);
+	const struct catalog_walk walk = {.loader = check->loader,
+		.is_cancelled = check->run->is_cancelled,
+		.visit = visit,
+		.arg = check};
 
-	if (r < 0)
-		return r;
-	r = walk(check, root, visit);
-	catalog_close(root);
-	return r;
+	return catalog_walk(&walk, &check->run->view->root);
+}
+
+/* That a catalog is here now is all that is wanted. */
+static int have_catalog(void *arg, const struct catalog_place *place)
+{
+	(void)arg;
+	(void)place;
+	return 0;
 }
 
 /* What the view does not name goes, at once. */
@@ -136,8 +119,10 @@ static int check_object(void *arg, const struct object_info *object)
 }
 
 /* An object of the view must have the size that the catalog says. */
-static int check_sizes(struct check *check, struct catalog *c)
+static int check_sizes(void *arg, const struct catalog_place *place)
 {
+	struct check *check = arg;
+	const struct catalog *c = place->catalog;
 	struct run *run = check->run;
 
 	for (uint32_t i = 0; i < c->content_count; i++) {
@@ -200,8 +185,10 @@ static int record_repair(struct check *check, const struct catalog *c, uint32_t 
 		check->run->env->state, check->run->record->id, &change, 1);
 }
 
-static int repair_catalog(struct check *check, struct catalog *c)
+static int repair_catalog(void *arg, const struct catalog_place *place)
 {
+	struct check *check = arg;
+	struct catalog *c = place->catalog;
 	struct fetch_task *task = NULL;
 	int r = 0;
 
@@ -275,7 +262,7 @@ static int repair(struct check *check)
 static int sweep(struct check *check)
 {
 	struct run *run = check->run;
-	int r = walk_view(check, NULL);
+	int r = walk_view(check, have_catalog);
 
 	if (r == 0)
 		r = remove_unnamed(run);

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One run from plan to sweep, with a flip that is told here what becomes of it. */
+#include "tests/sync/reconcile/planning.h"
+
+#include "cache/base/memory.h"
+#include "sync/reconcile/run/run.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct state_db *db;
+static struct pins *pins;
+static struct checkpoint *checkpoint;
+static struct object_store *objects;
+static struct settings settings;
+static struct run_progress progress;
+static atomic_bool is_cancelled;
+static int flip_result;
+static unsigned int flips;
+static struct state_view view;
+static struct head head;
+static struct run_record record;
+static char message[RUN_MESSAGE_SIZE];
+static const char *prefetch;
+
+static int make(void **state)
+{
+	planning_make(state);
+	assert_int_equal(state_db_open(planning_scratch.path, &db), 0);
+	assert_int_equal(pins_open(db, &pins), 0);
+	assert_int_equal(checkpoint_open(planning_scratch.fd, &checkpoint), 0);
+	assert_int_equal(object_store_open(planning_scratch.fd, checkpoint, &objects), 0);
+	assert_int_equal(settings_init(&settings), 0);
+	flip_result = 0;
+	prefetch = "none";
+	flips = 0;
+	atomic_store(&is_cancelled, false);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	settings_release(&settings);
+	object_store_free(objects);
+	checkpoint_free(checkpoint);
+	pins_close(pins);
+	state_db_close(db);
+	return planning_drop(state);
+}
+
+static int flip(void *arg, const struct catalog_ref *root, uint64_t revision)
+{
+	(void)arg;
+	(void)root;
+	(void)revision;
+	flips++;
+	return flip_result;
+}
+
+static void ignore_coming(void *arg, const struct catalog_ref *root)
+{
+	(void)arg;
+	(void)root;
+}
+
+/* Between two trees, from revision 5 to 6, as `wanted` says. */
+static int run_between(const struct catalog_ref *old, const struct catalog_ref *new,
+	const struct run_record *wanted)
+{
+	const struct run_env env = {.mountpoint = "/mnt",
+		.cache_dirfd = planning_scratch.fd,
+		.catalogs = planning_store,
+		.objects = objects,
+		.state = db,
+		.pins = pins,
+		.timeout_ns = INT64_C(1000000000),
+		.flip = flip,
+		.coming = ignore_coming};
+	struct run run = {.env = &env,
+		.settings = &settings,
+		.head = &head,
+		.record = &record,
+		.view = &view,
+		.progress = &progress,
+		.is_cancelled = &is_cancelled};
+
+	head = (struct head){.root = *new, .revision = 6, .sequence = 9};
+	view = (struct state_view){.root = *old, .revision = 5, .sequence = 8};
+	assert_int_equal(state_db_view_set(db, &view), 0);
+	record = *wanted;
+	record.job = "job";
+	record.prefetch = prefetch;
+	record.state = RUN_RUNNING;
+	assert_int_equal(state_db_run_add(db, &record, &record.id), 0);
+	int r = run_execute(&run);
+
+	memcpy(message, run.message, sizeof(message));
+	return r;
+}
+
+static int run_trees(const char *old, const char *new, const struct run_record *wanted)
+{
+	struct catalog_ref a = planning_keep(old);
+	struct catalog_ref b = planning_keep(new);
+
+	return run_between(&a, &b, wanted);
+}
+
+static const struct run_record by_hand = {.trigger = RUN_BY_HAND, .is_full = true};
+
+static size_t count_changes(void)
+{
+	struct change_list list;
+
+	assert_int_equal(state_db_changes_list(db, record.id, 0, 100, &list), 0);
+	size_t count = list.count;
+
+	change_list_release(&list);
+	return count;
+}
+
+static void a_run_switches_over_and_records_what_it_changed(void **state)
+{
+	struct state_view written;
+
+	(void)state;
+	assert_int_equal(
+		run_trees("a// a/f=1 a/g=1", "a// a/f=2 a/h=1 a/g=1", &by_hand), 0);
+	assert_int_equal(record.state, RUN_DONE);
+	assert_int_equal(flips, 1);
+	assert_int_equal(count_changes(), 2);
+	assert_int_equal(state_db_view_get(db, &written), 0);
+	assert_int_equal(written.revision, 6);
+	assert_int_equal(written.sequence, 9);
+}
+
+static void a_flip_that_fails_leaves_no_record_of_changes(void **state)
+{
+	struct state_view written;
+
+	(void)state;
+	flip_result = -EIO;
+	assert_int_equal(run_trees("a// a/f=1", "a// a/f=2", &by_hand), -EIO);
+	assert_int_equal(record.state, RUN_FAILED);
+	assert_int_equal(record.counts.changed, 0);
+	assert_int_equal(count_changes(), 0);
+	assert_int_equal(state_db_view_get(db, &written), 0);
+	assert_int_equal(written.revision, 5);
+}
+
+#define TEN "a// a/0=1 a/1=1 a/2=1 a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1"
+
+static void the_guard_stops_what_removes_more_than_its_share(void **state)
+{
+	(void)state;
+	/* 3 of 11 are more than 25 of 100 */
+	assert_int_equal(
+		run_trees(TEN, "a// a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1", &by_hand),
+		-EPERM);
+	assert_int_equal(record.state, RUN_STOPPED);
+	assert_non_null(strstr(message, "3 of 11 entries"));
+	assert_int_equal(flips, 0);
+	/* 2 are not */
+	assert_int_equal(
+		run_trees(TEN, "a// a/2=1 a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1", &by_hand),
+		0);
+	assert_int_equal(flips, 1);
+}
+
+static void the_guard_stops_what_removes_more_than_its_number(void **state)
+{
+	(void)state;
+	settings.guard_share = 100;
+	settings.guard_count = 1;
+	assert_int_equal(
+		run_trees(TEN, "a// a/2=1 a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1", &by_hand),
+		-EPERM);
+	assert_non_null(strstr(message, "guard_count=1"));
+}
+
+/* The tree's root with other numbers: what it says of all that is below, and of its packages. */
+static struct catalog_ref keep_claiming(
+	const char *text, uint64_t tree_entries, uint64_t nested_entries)
+{
+	struct model_catalogs c;
+	struct catalog *opened;
+
+	planning_build(text, &c);
+	model_keep(&c, planning_store);
+	struct catalog_ref ref = c.root;
+
+	for (size_t i = 0; i < c.count; i++) {
+		struct built_catalog *b = c.built[i];
+
+		if (!digest_equal(&b->ref.digest, &c.root.digest))
+			continue;
+		struct catalog *plain = built_open(b);
+		uint8_t *copy = mem_dup(b->data, b->len);
+		struct catalog_header *header = (void *)copy;
+		struct catalog_nested *nested =
+			(void *)(copy + ((const uint8_t *)plain->nested -
+						(const uint8_t *)plain->header));
+
+		header->tree_entries = tree_entries;
+		for (uint32_t n = 0; n < plain->nested_count; n++)
+			nested[n].tree_entries = nested_entries;
+		assert_int_equal(digest_of(copy, b->len, &ref.digest), 0);
+		assert_int_equal(
+			catalog_store_put(planning_store, &ref, copy, &opened), 0);
+		catalog_close(opened);
+		catalog_close(plain);
+		free(copy);
+	}
+	assert_false(digest_equal(&ref.digest, &c.root.digest));
+	model_catalogs_release(&c);
+	return ref;
+}
+
+static void the_guard_counts_for_itself_whatever_catalogs_claim(void **state)
+{
+	(void)state;
+	/* a tree that says it is huge, and its package that it is nothing */
+	struct catalog_ref old = keep_claiming(TEN, 1000000, 1);
+	struct catalog_ref new = keep_claiming("b// b/f=1", 1000000, 1);
+
+	assert_int_equal(run_between(&old, &new, &by_hand), -EPERM);
+	assert_non_null(strstr(message, "8 of 11 entries"));
+	/* and one that says it is small stops nobody */
+	old = keep_claiming(TEN, 1, 1);
+	new = keep_claiming("a// a/2=1 a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1", 1, 1);
+	assert_int_equal(run_between(&old, &new, &by_hand), 0);
+	assert_int_equal(record.counts.removed, 2);
+}
+
+static void a_glob_without_a_package_fails_a_run_by_hand(void **state)
+{
+	struct run_record wanted = by_hand;
+
+	(void)state;
+	wanted.selection = "npm/a\nnpm/b*";
+	assert_int_equal(
+		run_trees("npm/ npm/a// npm/a/f=1", "npm/ npm/a// npm/a/f=2", &wanted),
+		-ENXIO);
+	assert_int_equal(record.state, RUN_FAILED);
+	assert_non_null(strstr(message, "'npm/b*'"));
+	assert_int_equal(flips, 0);
+}
+
+static void a_glob_without_a_package_is_a_warning_to_a_schedule(void **state)
+{
+	struct run_record wanted = {.trigger = RUN_BY_SCHEDULE, .is_full = true};
+
+	(void)state;
+	wanted.selection = "npm/a\nnpm/b*";
+	assert_int_equal(
+		run_trees("npm/ npm/a// npm/a/f=1", "npm/ npm/a// npm/a/f=2", &wanted),
+		0);
+	assert_int_equal(record.state, RUN_DONE);
+	assert_int_equal(record.counts.errors, 0);
+	assert_non_null(strstr(message, "no package matches 'npm/b*'"));
+	assert_null(strstr(message, "npm/a'"));
+	assert_int_equal(flips, 1);
+}
+
+static void a_glob_matches_what_either_side_has(void **state)
+{
+	struct run_record wanted = by_hand;
+
+	(void)state;
+	settings.guard_share = 100;
+	wanted.selection = "old\nnew\nsame\nsame/deep";
+	assert_int_equal(
+		run_trees("old// old/f=1 same// same/deep// same/deep/f=1",
+			"new// new/f=1 same// same/deep// same/deep/f=1", &wanted),
+		0);
+	assert_string_equal(message, "");
+}
+
+/* The path of the last is longer than PATH_MAX. */
+#define DEPTH	    2100
+#define STACK_BYTES (512 * 1024)
+
+/* Packages within each other, one file at the bottom. */
+static struct catalog_ref keep_deep(const char *content)
+{
+	AUTO_FREE char *path = mem_calloc(1, 2 * DEPTH + 1);
+	struct built_catalog *child = NULL;
+	struct catalog_ref ref = {0};
+
+	for (size_t depth = DEPTH + 1; depth-- > 0;) {
+		for (size_t i = 0; i < 2 * depth; i++)
+			path[i] = i % 2 ? '/' : 'd';
+		path[depth ? 2 * depth - 1 : 0] = '\0';
+		struct catalog_builder *b = builder_new(path);
+		struct catalog *opened;
+
+		if (child)
+			builder_nested(b, BUILDER_TOP, "d", child);
+		else
+			builder_file(b, BUILDER_TOP, "f", content, strlen(content), 64);
+		built_free(child);
+		child = builder_finish(b);
+		ref = child->ref;
+		assert_int_equal(catalog_store_put(planning_store, &child->ref,
+					 child->data, &opened),
+			0);
+		catalog_close(opened);
+	}
+	built_free(child);
+	return ref;
+}
+
+struct deep_run {
+	struct catalog_ref old;
+	struct catalog_ref new;
+	int result;
+};
+
+static void *run_deep(void *arg)
+{
+	struct deep_run *deep = arg;
+
+	deep->result = run_between(&deep->old, &deep->new, &by_hand);
+	return NULL;
+}
+
+static void packages_may_be_nested_deeper_than_a_stack(void **state)
+{
+	struct deep_run deep = {.old = keep_deep("1"), .new = keep_deep("2")};
+	pthread_attr_t small;
+	pthread_t thread;
+
+	(void)state;
+	/* globs have the whole tree walked, this one for nothing */
+	prefetch = "no/such/*";
+	assert_int_equal(pthread_attr_init(&small), 0);
+	assert_int_equal(pthread_attr_setstacksize(&small, STACK_BYTES), 0);
+	assert_int_equal(pthread_create(&thread, &small, run_deep, &deep), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	(void)pthread_attr_destroy(&small);
+	assert_int_equal(deep.result, 0);
+	assert_int_equal(record.counts.changed, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			a_run_switches_over_and_records_what_it_changed, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_flip_that_fails_leaves_no_record_of_changes, make, drop),
+		cmocka_unit_test_setup_teardown(
+			the_guard_stops_what_removes_more_than_its_share, make, drop),
+		cmocka_unit_test_setup_teardown(
+			the_guard_stops_what_removes_more_than_its_number, make, drop),
+		cmocka_unit_test_setup_teardown(
+			the_guard_counts_for_itself_whatever_catalogs_claim, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_glob_without_a_package_fails_a_run_by_hand, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_glob_without_a_package_is_a_warning_to_a_schedule, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_glob_matches_what_either_side_has, make, drop),
+		cmocka_unit_test_setup_teardown(
+			packages_may_be_nested_deeper_than_a_stack, make, drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
