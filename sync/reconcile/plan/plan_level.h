@@ -3,7 +3,7 @@
  * The stack of a plan's walk: a level is a directory that exists on one side or on both, a frame is
  * a catalog in the making. The levels below a nested catalog's top feed the frame that was begun
  * with it; those without a frame are only listed, because their catalog stands or goes as a whole.
- * For sync/reconcile/plan_walk.c and plan_level.c only.
+ * For sync/reconcile/plan/plan_walk.c and plan_level.c only.
  *
  *	r = level_push(walk, &filled);			(or one of its kinds)
  *	while (level_next(walk->top, &o, &n)) ...	(what is below is pushed)
