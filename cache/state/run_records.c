@@ -10,13 +10,13 @@
 	"job, selection, prefetch, message, cause, state, is_full, is_dry, is_deep,"     \
 	" is_delete_allowed, queued_ns, start_ns, end_ns, revision_before,"              \
 	" revision_after, bytes_fetched, bytes_reused, added, changed, removed,"         \
-	" kept_stale, skipped, errors"
+	" kept_stale, skipped, errors, is_post_owed"
 
 /* Both lists in the order of RUN_COLUMNS; the id stands behind. */
 #define RUN_SLOTS                                                                        \
 	"?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"    \
-	" ?18, ?19, ?20, ?21, ?22, ?23"
-#define RUN_SLOT_ID 24
+	" ?18, ?19, ?20, ?21, ?22, ?23, ?24"
+#define RUN_SLOT_ID 25
 
 const char *run_trigger_text(enum run_trigger trigger)
 {
@@ -65,7 +65,7 @@ static void bind_run(sqlite3_stmt *st, const struct run_record *run)
 		run->end_ns, (int64_t)run->revision_before, (int64_t)run->revision_after,
 		(int64_t)c->bytes_fetched, (int64_t)c->bytes_reused, (int64_t)c->added,
 		(int64_t)c->changed, (int64_t)c->removed, (int64_t)c->kept_stale,
-		(int64_t)c->skipped, (int64_t)c->errors};
+		(int64_t)c->skipped, (int64_t)c->errors, run->is_post_owed};
 
 	state_bind_text(st, 1, run->job);
 	state_bind_text(st, 2, run->selection);
@@ -99,7 +99,7 @@ int state_db_run_update(struct state_db *db, const struct run_record *run)
 
 	mutex_lock(&db->lock);
 	int r = state_take(db,
-		"UPDATE runs SET (" RUN_COLUMNS ") = (" RUN_SLOTS ") WHERE id = ?24",
+		"UPDATE runs SET (" RUN_COLUMNS ") = (" RUN_SLOTS ") WHERE id = ?25",
 		&st);
 
 	if (r == 0) {
@@ -141,6 +141,7 @@ static int read_run(sqlite3_stmt *st, struct run_list *list, size_t *capacity)
 		.counts = {column_u64(st, 16), column_u64(st, 17), column_u64(st, 18),
 			column_u64(st, 19), column_u64(st, 20), column_u64(st, 21),
 			column_u64(st, 22), column_u64(st, 23)},
+		.is_post_owed = sqlite3_column_int(st, 24),
 	};
 	const char **texts[] = {
 		&run->job, &run->selection, &run->prefetch, &run->message};

@@ -69,6 +69,7 @@ struct run_record {
 	bool is_dry;
 	bool is_deep;
 	bool is_delete_allowed;
+	bool is_post_owed; /* pre_sync was started, and post_sync has not been run yet */
 	int64_t queued_ns; /* real time, as the next two; 0: not yet */
 	int64_t start_ns;
 	int64_t end_ns;

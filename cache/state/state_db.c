@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 /* Somebody who looks at the file from outside is waited for so long. */
 #define BUSY_TIMEOUT_MS 2000
@@ -37,7 +37,8 @@ static const char schema[] =
 	" queued_ns INTEGER, start_ns INTEGER, end_ns INTEGER,"
 	" revision_before INTEGER, revision_after INTEGER,"
 	" bytes_fetched INTEGER, bytes_reused INTEGER, added INTEGER, changed INTEGER,"
-	" removed INTEGER, kept_stale INTEGER, skipped INTEGER, errors INTEGER);"
+	" removed INTEGER, kept_stale INTEGER, skipped INTEGER, errors INTEGER,"
+	" is_post_owed INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE changes(run INTEGER, position INTEGER, what INTEGER, path BLOB,"
 	" old_digest BLOB, old_bytes INTEGER, new_digest BLOB, new_bytes INTEGER,"
 	" PRIMARY KEY(run, position)) WITHOUT ROWID;"
@@ -49,7 +50,15 @@ static const char schema[] =
 	"CREATE TABLE pins(path BLOB PRIMARY KEY) WITHOUT ROWID;"
 	"CREATE TABLE packages(path BLOB PRIMARY KEY, since_ns INTEGER,"
 	" last_error TEXT, last_error_ns INTEGER, next_attempt_ns INTEGER) WITHOUT ROWID;"
-	"PRAGMA user_version = 1;"
+	"PRAGMA user_version = 2;"
+	"COMMIT;";
+
+/* Version 1 ran post_sync after every run that a kill had interrupted. */
+static const char from_version_1[] =
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE runs ADD COLUMN is_post_owed INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE runs SET is_post_owed = 1 WHERE state = 2;"
+	"PRAGMA user_version = 2;"
 	"COMMIT;";
 
 static void disconnect(struct state_db *db) NO_LOCK_CHECK
@@ -105,6 +114,8 @@ static int connect_to(const char *path, sqlite3 **out)
 		/* a database of somebody else's has tables, but no version */
 		if (code == SQLITE_ERROR)
 			code = SQLITE_NOTADB;
+	} else if (code == SQLITE_OK && version == 1) {
+		code = sqlite3_exec(*out, from_version_1, NULL, NULL, NULL);
 	} else if (code == SQLITE_OK && version != SCHEMA_VERSION) {
 		code = SQLITE_NOTADB;
 	}

@@ -230,6 +230,8 @@ static void reset_progress(struct run_progress *p)
 /* News first, unless they are what started it. */
 static int ask_for_news(struct reconciler *r, struct run *run)
 {
+	if (atomic_load(run->is_cancelled))
+		return -ECANCELED;
 	if (run->record->trigger == RUN_BY_CHANGE)
 		return 0;
 	int error = reconciler_poll(r);

@@ -77,7 +77,8 @@ assert_exit 1 "$DEPOTFS" sync "$work/mnt" --wait
 assert_says 'pre ended with status 1'
 assert_equal revision "$(revision)" 2
 assert_equal state "$(last_run state)" stopped
-[ ! -e "$work/post.env" ] || fail "post_sync was run"
+assert_has "$work/post.env" '^DEPOTFS_OUTCOME=stopped$'
+rm "$work/post.env"
 rm "$work/refuse"
 
 step "a hook is told what happens"

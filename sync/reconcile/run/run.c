@@ -294,7 +294,6 @@ static int execute(struct run *run, const struct glob_list *selection)
 	if (r == 0)
 		r = run_hook_before(run, plan);
 	run->is_held = r == -EPERM;
-	run->has_begun = r == 0 && run->has_changes;
 	if (r == 0)
 		r = carry_out(run, plan, selection);
 	run_hook_after(run, plan, r);

@@ -74,11 +74,10 @@ struct run {
 	struct run_progress *progress;
 	const atomic_bool *is_cancelled;
 	struct job_log *log;
-	bool has_begun;		 /* pre_sync has gone well, and something would change */
-	bool is_held;		 /* the guard or pre_sync does not let it go on */
-	int64_t next_attempt_ns; /* real time, if this one fails; 0: none */
-	bool has_changes;	 /* the plan's root is not what is shown */
-	bool is_switched;	 /* the mount shows the new view */
+	bool is_held;			/* the guard or pre_sync does not let it go on */
+	int64_t next_attempt_ns;	/* real time, if this one fails; 0: none */
+	bool has_changes;		/* the plan's root is not what is shown */
+	bool is_switched;		/* the mount shows the new view */
 	char message[RUN_MESSAGE_SIZE]; /* record->message points here at the end */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/reconcile/run/run_hooks.h"
 
+#include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
 #include "sync/jobs/hook.h"
 
@@ -115,33 +116,68 @@ static int run_program(struct run *run, const struct plan *plan, const char *pat
 	return hook_run(&hook, words);
 }
 
+/* Whether it was started, however it ended. */
+static bool was_started(int result)
+{
+	return result == 0 || result == -ECHILD || result == -ETIMEDOUT ||
+	       result == -ECANCELED;
+}
+
+/* Written down before pre_sync may stop anything, so that a kill loses nothing of it. */
+static void owe_post(struct run *run, bool is_owed)
+{
+	if (run->record->is_post_owed == is_owed)
+		return;
+	run->record->is_post_owed = is_owed;
+	if (state_db_run_update(run->env->state, run->record) < 0)
+		log_warn("that run %lld owes post_sync is not in the state database: a "
+			 "kill would lose it",
+			(long long)run->record->id);
+}
+
 int run_hook_before(struct run *run, const struct plan *plan)
 {
+	const struct settings *s = run->settings;
+	bool was_owed = run->record->is_post_owed;
 	char words[HOOK_WORDS_SIZE] = "out of memory";
 
-	if (!run->settings->pre_sync || !run->has_changes)
+	if ((!s->pre_sync && !s->post_sync) || !run->has_changes)
 		return 0;
-	int r = run_program(
-		run, plan, run->settings->pre_sync, "", run->is_cancelled, words);
+	owe_post(run, true);
+	if (!s->pre_sync)
+		return 0;
+	int r = run_program(run, plan, s->pre_sync, "", run->is_cancelled, words);
 
+	if (!was_started(r))
+		owe_post(run, was_owed);
 	if (r == 0 || r == -ECANCELED)
 		return r;
 	return run_note_error(
 		run, -EPERM, "%s: the sync is stopped, nothing was changed", words);
 }
 
+static const char *outcome_of(const struct run *run, int result)
+{
+	if (result == 0)
+		return "done";
+	if (result == -ECANCELED)
+		return "cancelled";
+	return run->is_held ? "stopped" : "failed";
+}
+
 void run_hook_after(struct run *run, const struct plan *plan, int result)
 {
 	char words[HOOK_WORDS_SIZE] = "out of memory";
 
-	/* the run that was killed may have stopped services, and this one get no further */
-	if (!run->settings->post_sync ||
-		(!run->has_begun && run->record->trigger != RUN_BY_RESUME))
+	if (!run->record->is_post_owed)
 		return;
 	/* even if the run is cancelled: what pre_sync has stopped must not stay so */
-	int r = run_program(run, plan, run->settings->post_sync,
-		result == 0 ? "done" : "failed", NULL, words);
+	int r = run->settings->post_sync
+			? run_program(run, plan, run->settings->post_sync,
+				  outcome_of(run, result), NULL, words)
+			: 0;
 
 	if (r < 0)
 		(void)run_note_error(run, r, "%s", words);
+	owe_post(run, false);
 }

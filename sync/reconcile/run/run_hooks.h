@@ -6,9 +6,10 @@
 #include "sync/reconcile/run/run.h"
 
 /* Runs pre_sync if there is one and something would change. A failure is noted and stops the run:
- * -EPERM, or -ECANCELED. */
+ * -EPERM, or -ECANCELED. Whoever began owes post_sync from here on (record->is_post_owed, in the
+ * database before pre_sync is started), but for a pre_sync that could not be started. */
 int run_hook_before(struct run *run, const struct plan *plan) WARN_UNUSED;
 
-/* Runs post_sync if what comes behind pre_sync was begun, by this run or by one that was killed;
- * `result` is what has become of it, `plan` may be NULL. A failure is noted. */
+/* Runs post_sync if this run owes it, be it since before a kill; `result` is what has become of the
+ * run, `plan` may be NULL. A failure is noted. */
 void run_hook_after(struct run *run, const struct plan *plan, int result);

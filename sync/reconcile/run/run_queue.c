@@ -12,6 +12,7 @@
 
 struct queued {
 	struct run_record run; /* first; texts owned */
+	bool is_cancelled;     /* it waits for its post_sync alone */
 	struct queued *next;
 };
 
@@ -177,7 +178,7 @@ static int64_t find_alike(struct run_queue *queue, const struct run_record *run)
 	REQUIRES(queue->lock)
 {
 	for (const struct queued *q = queue->first; q; q = q->next)
-		if (is_alike(&q->run, run))
+		if (!q->is_cancelled && is_alike(&q->run, run))
 			return q->run.id;
 	return 0;
 }
@@ -224,7 +225,7 @@ int run_queue_take(struct run_queue *queue, struct run_record **out)
 		queue->first = q->next;
 		q->next = NULL;
 		queue->taken = q;
-		atomic_store(&queue->is_cancelled, false);
+		atomic_store(&queue->is_cancelled, q->is_cancelled);
 	}
 	mutex_unlock(&queue->lock);
 	if (!q)
@@ -300,6 +301,11 @@ int run_queue_cancel(struct run_queue *queue, int64_t id)
 	for (struct queued **at = &queue->first; *at; at = &(*at)->next) {
 		if ((*at)->run.id != id)
 			continue;
+		if ((*at)->run.is_post_owed) {
+			(*at)->is_cancelled = true;
+			r = 0;
+			break;
+		}
 		found = *at;
 		*at = found->next;
 		break;

@@ -48,7 +48,8 @@ bool run_queue_correct(struct run_queue *queue, struct run_record *record, char 
 /* Whether the running one is to end. Borrowed as long as the queue; any thread. */
 const atomic_bool *run_queue_cancelled(const struct run_queue *queue);
 
-/* One that waits is over at once, the running one soon. -ENOENT for others. Any thread. */
+/* One that waits is over at once, the running one soon; one that waits and owes post_sync is taken
+ * cancelled, for that alone. -ENOENT for others. Any thread. */
 int run_queue_cancel(struct run_queue *queue, int64_t id) WARN_UNUSED;
 
 /* The running one's id, or 0; how many wait. Any thread. */

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -235,6 +236,40 @@ static void what_is_no_database_is_set_aside(void **state)
 	reopen();
 	expect_view(6);
 	assert_int_equal(count_set_aside(), 1);
+}
+
+/* What the last daemon of version 1 left running may have stopped services. */
+static void a_database_of_version_1_is_brought_up_to_date(void **state)
+{
+	const struct run_record killed = {.job = "killed", .state = RUN_RUNNING};
+	const struct run_record waiting = {.job = "waiting", .state = RUN_QUEUED};
+	struct run_list list;
+	char path[96];
+	sqlite3 *sql;
+	int64_t id;
+
+	(void)state;
+	assert_int_equal(state_db_run_add(db, &killed, &id), 0);
+	assert_int_equal(state_db_run_add(db, &waiting, &id), 0);
+	state_db_close(db);
+	(void)snprintf(path, sizeof(path), "%s/state.db", scratch.path);
+	assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(sql,
+				 "ALTER TABLE runs DROP COLUMN is_post_owed;"
+				 "PRAGMA user_version = 1;",
+				 NULL, NULL, NULL),
+		SQLITE_OK);
+	assert_int_equal(sqlite3_close(sql), SQLITE_OK);
+	assert_int_equal(state_db_open(scratch.path, &db), 0);
+	assert_int_equal(state_db_runs_unfinished(db, &list), 0);
+	assert_int_equal((int)list.count, 2);
+	assert_true(list.items[0].is_post_owed);
+	assert_false(list.items[1].is_post_owed);
+	run_list_release(&list);
+	reopen();
+	assert_int_equal(state_db_runs_unfinished(db, &list), 0);
+	assert_int_equal((int)list.count, 2);
+	run_list_release(&list);
 }
 
 static void a_database_of_a_later_version_is_set_aside(void **state)
@@ -475,6 +510,8 @@ int main(void)
 			what_is_no_database_is_set_aside, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_database_of_a_later_version_is_set_aside, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_database_of_version_1_is_brought_up_to_date, make, drop),
 		cmocka_unit_test_setup_teardown(
 			damage_found_under_way_costs_the_records_but_not_the_view, make,
 			drop),

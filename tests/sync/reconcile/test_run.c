@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct state_db *db;
 static struct pins *pins;
@@ -149,6 +151,141 @@ static void a_flip_that_fails_leaves_no_record_of_changes(void **state)
 	assert_int_equal(count_changes(), 0);
 	assert_int_equal(state_db_view_get(db, &written), 0);
 	assert_int_equal(written.revision, 5);
+}
+
+/* A program that notes that it was run, and as what, then does `body`. */
+static void write_hook(char **setting, const char *name, const char *body)
+{
+	char path[96];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", planning_scratch.path, name);
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_true(fprintf(f, "#!/bin/sh\necho \"%s$DEPOTFS_OUTCOME\" >>%s/ran\n%s\n",
+			    name, planning_scratch.path, body) > 0);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, 0755), 0);
+	*setting = strdup(path);
+	assert_non_null(*setting);
+}
+
+/* What ran, one after the other. */
+static void assert_ran(const char *wanted)
+{
+	char path[96];
+	char text[256] = "";
+
+	(void)snprintf(path, sizeof(path), "%s/ran", planning_scratch.path);
+	FILE *f = fopen(path, "r");
+
+	if (f) {
+		(void)!fread(text, 1, sizeof(text) - 1, f);
+		assert_int_equal(fclose(f), 0);
+	}
+	assert_string_equal(text, wanted);
+}
+
+static bool is_owed_meanwhile;
+
+/* On another thread than the run's: nothing is asserted. */
+static bool is_owed_of_first(void)
+{
+	struct run_list list;
+
+	if (state_db_run_find(db, 1, &list) < 0)
+		return false;
+	bool is_owed = list.items[0].is_post_owed;
+
+	run_list_release(&list);
+	return is_owed;
+}
+
+static bool is_owed_on_disk(void)
+{
+	struct run_list list;
+
+	assert_int_equal(state_db_run_find(db, record.id, &list), 0);
+	bool is_owed = list.items[0].is_post_owed;
+
+	run_list_release(&list);
+	return is_owed;
+}
+
+static void post_sync_is_run_after_a_pre_sync_that_failed(void **state)
+{
+	(void)state;
+	write_hook(&settings.pre_sync, "pre", "exit 1");
+	write_hook(&settings.post_sync, "post", "");
+	assert_int_equal(run_trees("f=1", "f=2", &by_hand), -EPERM);
+	assert_int_equal(record.state, RUN_STOPPED);
+	assert_ran("pre\npoststopped\n");
+	assert_false(is_owed_on_disk());
+}
+
+static void *cancel_soon(void *arg)
+{
+	char path[96];
+
+	(void)arg;
+	(void)snprintf(path, sizeof(path), "%s/ran", planning_scratch.path);
+	while (access(path, F_OK) < 0)
+		(void)usleep(10000);
+	is_owed_meanwhile = is_owed_of_first();
+	atomic_store(&is_cancelled, true);
+	return NULL;
+}
+
+static void post_sync_is_run_after_a_pre_sync_that_was_cancelled(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	write_hook(&settings.pre_sync, "pre", "exec sleep 60");
+	write_hook(&settings.post_sync, "post", "");
+	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, NULL), 0);
+	assert_int_equal(run_trees("f=1", "f=2", &by_hand), -ECANCELED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(record.state, RUN_CANCELLED);
+	assert_true(is_owed_meanwhile);
+	assert_ran("pre\npostcancelled\n");
+	assert_false(is_owed_on_disk());
+}
+
+static void post_sync_is_not_run_if_pre_sync_cannot_be_started(void **state)
+{
+	(void)state;
+	write_hook(&settings.post_sync, "post", "");
+	settings.pre_sync = strdup("/no/such/program");
+	assert_int_equal(run_trees("f=1", "f=2", &by_hand), -EPERM);
+	assert_ran("");
+	assert_false(is_owed_on_disk());
+}
+
+static void post_sync_that_was_owed_before_a_kill_is_run_once(void **state)
+{
+	struct run_record wanted = by_hand;
+
+	(void)state;
+	write_hook(&settings.pre_sync, "pre", "");
+	write_hook(&settings.post_sync, "post", "");
+	wanted.trigger = RUN_BY_RESUME;
+	wanted.is_post_owed = true;
+	assert_int_equal(run_trees("f=1", "f=1", &wanted), 0);
+	assert_ran("postdone\n");
+	assert_false(is_owed_on_disk());
+}
+
+static void hooks_are_not_run_if_nothing_changes(void **state)
+{
+	struct run_record wanted = by_hand;
+
+	(void)state;
+	write_hook(&settings.pre_sync, "pre", "");
+	write_hook(&settings.post_sync, "post", "");
+	wanted.trigger = RUN_BY_RESUME;
+	assert_int_equal(run_trees("f=1", "f=1", &wanted), 0);
+	assert_ran("");
 }
 
 #define TEN "a// a/0=1 a/1=1 a/2=1 a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1"
@@ -366,6 +503,16 @@ int main(void)
 			a_glob_matches_what_either_side_has, make, drop),
 		cmocka_unit_test_setup_teardown(
 			packages_may_be_nested_deeper_than_a_stack, make, drop),
+		cmocka_unit_test_setup_teardown(
+			post_sync_is_run_after_a_pre_sync_that_failed, make, drop),
+		cmocka_unit_test_setup_teardown(
+			post_sync_is_run_after_a_pre_sync_that_was_cancelled, make, drop),
+		cmocka_unit_test_setup_teardown(
+			post_sync_is_not_run_if_pre_sync_cannot_be_started, make, drop),
+		cmocka_unit_test_setup_teardown(
+			post_sync_that_was_owed_before_a_kill_is_run_once, make, drop),
+		cmocka_unit_test_setup_teardown(
+			hooks_are_not_run_if_nothing_changes, make, drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,6 +168,36 @@ static void what_a_kill_interrupted_waits_again(void **state)
 	close_queue();
 }
 
+static void a_run_that_owes_its_hook_is_taken_even_if_it_is_cancelled(void **state)
+{
+	struct run_record *run;
+
+	(void)state;
+	open_queue();
+	int64_t a = add("owing", "", false);
+
+	take(a, &run);
+	run->is_post_owed = true;
+	/* no end is written, as after a kill */
+	run_queue_finish(queue, run);
+	close_queue();
+	open_queue();
+	assert_int_equal(run_queue_cancel(queue, a), 0);
+	assert_int_equal(state_of(a), RUN_QUEUED);
+	/* what is asked for now must not join it */
+	int64_t b = add("owing", "", false);
+
+	assert_true(b != a);
+	take(a, &run);
+	assert_true(run->is_post_owed);
+	assert_true(atomic_load(run_queue_cancelled(queue)));
+	finish(run, RUN_CANCELLED);
+	take(b, &run);
+	assert_false(atomic_load(run_queue_cancelled(queue)));
+	finish(run, RUN_DONE);
+	close_queue();
+}
+
 static void *stop_soon(void *arg)
 {
 	usleep(100000);
@@ -257,6 +287,8 @@ int main(void)
 		cmocka_unit_test(what_the_database_does_not_take_has_ended_all_the_same),
 		cmocka_unit_test(a_cancelled_run_is_over),
 		cmocka_unit_test(what_a_kill_interrupted_waits_again),
+		cmocka_unit_test(
+			a_run_that_owes_its_hook_is_taken_even_if_it_is_cancelled),
 		cmocka_unit_test(a_stop_wakes_who_waits),
 	};
 
