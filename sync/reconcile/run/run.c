@@ -29,7 +29,8 @@ const char *run_phase_text(enum run_phase phase)
 }
 
 /* Adds to what is said of the run in the end, and to the logs. */
-static void note(struct run *run, const char *kind, const char *format, va_list args)
+static PRINTF_LIKE(3, 0) void note(
+	struct run *run, const char *kind, const char *format, va_list args)
 {
 	size_t len = strlen(run->message);
 
