@@ -168,7 +168,7 @@ int content_file_attach(struct content_file *file)
 		atomic_store(&file->object_fd, fd);
 	else if (fd == -ENOENT && !content_is_single(file->catalog, file->content))
 		r = partial_open(store->partial_dirfd, store->config.checkpoint,
-			file->catalog, file->content, PARTIAL_RESUME, &file->partial);
+			file->catalog, file->content, PARTIAL_PROBE, &file->partial);
 	else
 		r = fd;
 	if (r < 0 && r != -ENOENT)

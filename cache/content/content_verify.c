@@ -6,6 +6,7 @@
 #include "cache/base/memory.h"
 #include "cache/content/content_file.h"
 #include "cache/objects/object_scan.h"
+#include "cache/objects/partial_files.h"
 
 #include <errno.h>
 
@@ -62,7 +63,12 @@ static int verify_partial(struct content_store *store, const struct catalog *c,
 			 "fetched "
 			 "again",
 			name);
-		(void)unlinkat(store->partial_dirfd, name, 0);
+		int gone = partial_file_remove(store->config.cache_dirfd,
+			object_store_usage(store->config.objects), &content->digest,
+			NULL);
+
+		if (gone < 0 && gone != -ENOENT)
+			return gone;
 	}
 	return r;
 }

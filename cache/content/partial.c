@@ -85,6 +85,7 @@ static int read_record(struct partial *p, const struct checkpoint *checkpoint)
 
 	if (fstat(p->fd, &st) < 0)
 		return -errno;
+	p->disk_bytes = (int64_t)st.st_blocks * 512;
 	if (checkpoint_is_doubtful(checkpoint, stat_mtime_ns(&st)))
 		return -EBADMSG;
 	int r = io_pread_exact(p->fd, &record, sizeof(record), (off_t)p->record_at);
@@ -100,7 +101,6 @@ static int read_record(struct partial *p, const struct checkpoint *checkpoint)
 		return r;
 	for (uint32_t i = 0; i < p->piece_count; i++)
 		p->landed += partial_has(p, i);
-	p->disk_bytes = (int64_t)st.st_blocks * 512;
 	return 0;
 }
 
@@ -113,12 +113,12 @@ static int open_file(
 
 		if (r != -EBADMSG)
 			return r;
-		if (mode == PARTIAL_PROBE)
+		if (mode != PARTIAL_CREATE)
 			return -ENOENT;
 		close(p->fd);
 		p->fd = -1;
 		p->landed = 0;
-		p->disk_bytes = 0;
+		/* disk_bytes stays: what the new one has grown by is counted from there */
 		memset(p->bits, 0, bits_size(p));
 		if (unlinkat(p->dirfd, p->name, 0) < 0)
 			return -errno;
@@ -191,7 +191,8 @@ int64_t partial_grown(struct partial *p)
 {
 	struct stat st;
 
-	if (fstat(p->fd, &st) < 0)
+	/* who removed it has counted it out, and what comes goes with the descriptor */
+	if (fstat(p->fd, &st) < 0 || st.st_nlink == 0)
 		return 0;
 	int64_t now = (int64_t)st.st_blocks * 512;
 	int64_t grown = now - p->disk_bytes;

@@ -20,14 +20,13 @@
 struct partial;
 
 enum partial_mode {
-	PARTIAL_PROBE, /* look at one that somebody else may be filling: changes nothing */
-	PARTIAL_RESUME, /* go on with one that is there */
-	PARTIAL_CREATE, /* or begin */
+	PARTIAL_PROBE,	/* one that is there; changes nothing */
+	PARTIAL_CREATE, /* or begin one */
 };
 
 /* Opens the partial file of this content. One that does not fit the content's pieces, or is in
- * doubt after a crash, is removed (but for a probe) and counts as missing. Returns 0, -ENOENT
- * or -errno. */
+ * doubt after a crash, counts as missing, and is replaced by one that is begun. Returns 0,
+ * -ENOENT or -errno. */
 int partial_open(int dirfd, const struct checkpoint *checkpoint,
 	const struct catalog *catalog, const struct catalog_content *content,
 	enum partial_mode mode, struct partial **out) WARN_UNUSED;
@@ -41,8 +40,8 @@ bool partial_has(const struct partial *p, uint32_t piece);
 uint32_t partial_count(const struct partial *p);
 bool partial_is_complete(const struct partial *p);
 
-/* What it takes on disk: bytes that have come since this was last asked (or it was opened), and
- * all as of then. */
+/* What it takes on disk: bytes that have come since this was last asked (or it was opened; less those
+ * of one that it replaced), and all as of then. One that was removed grows no more. */
 int64_t partial_grown(struct partial *p);
 int64_t partial_disk_bytes(const struct partial *p);
 

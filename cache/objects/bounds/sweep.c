@@ -2,6 +2,7 @@
 #include "cache/objects/bounds/sweep.h"
 
 #include "cache/base/disk/dir.h"
+#include "cache/content/content.h"
 #include "cache/objects/object_scan.h"
 #include "cache/objects/partial_files.h"
 
@@ -51,7 +52,9 @@ static int sweep_partial(void *arg, const struct partial_file *file)
 	struct sweep *s = arg;
 	uint64_t bytes = 0;
 
-	if (is_named(s, &file->digest))
+	/* who reads on in what is superseded is filling it */
+	if (is_named(s, &file->digest) ||
+		content_is_open(s->config->contents, &file->digest))
 		return 0;
 	int r = partial_file_remove(s->config->cache_dirfd,
 		object_store_usage(s->config->objects), &file->digest, &bytes);

@@ -14,6 +14,8 @@
 
 #include <stdatomic.h>
 
+struct content_store;
+
 struct sweep_counts {
 	uint64_t objects;
 	uint64_t partials;
@@ -23,6 +25,7 @@ struct sweep_counts {
 
 struct sweep_config {
 	int cache_dirfd;
+	struct content_store *contents; /* what is open stays partial */
 	struct object_store *objects;
 	struct catalog_store *catalogs;
 	/* What every view names that is shown or about to be; complete. */
@@ -34,7 +37,8 @@ struct sweep_config {
 	void *arg;
 };
 
-/* Removes what is not named; who has it open reads on. *out counts also when it fails half-way.
+/* Removes what is not named; who has it open reads on, and goes on filling a partial, which the next
+ * sweep removes. *out counts also when it fails half-way.
  * Returns 0, -ENODATA (and nothing is removed) if the set is not complete
  * (reference_set_missing()), -ECANCELED, or -errno. For a job's thread. */
 int sweep_run(const struct sweep_config *config, struct sweep_counts *out) WARN_UNUSED;

@@ -63,6 +63,7 @@ static int remove_unnamed(struct run *run)
 	if (r < 0)
 		return r;
 	struct sweep_config config = {.cache_dirfd = run->env->cache_dirfd,
+		.contents = run->env->contents,
 		.objects = run->env->objects,
 		.catalogs = run->env->catalogs,
 		.references = references,

@@ -5,6 +5,7 @@
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
+#include "cache/content/content_verify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -310,6 +311,37 @@ static void *read_all_over(void *arg)
 	return NULL;
 }
 
+static void a_damaged_partial_is_removed_and_counted_out(void **state)
+{
+	const struct catalog_content *content = content_named("big");
+	const struct usage *usage = object_store_usage(objects);
+	struct content_file *file = open_named("big");
+	char path[96] = "partial/";
+	const atomic_bool stop = false;
+	uint8_t byte;
+
+	(void)state;
+	digest_to_hex(&content->digest, path + strlen(path));
+	expect_big(file, 0, BIG_CHUNK);
+	assert_true(fake_source_wait_idle(fake));
+	assert_int_equal(content_verify(store, catalog, content, true, &stop), 0);
+	assert_true(usage->bytes[USAGE_PARTIALS] > 0);
+	byte = (uint8_t)~big[7];
+	AUTO_CLOSE int fd = openat(scratch.fd, path, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(io_pwrite(fd, &byte, 1, 7), 0);
+	assert_int_equal(content_verify(store, catalog, content, false, &stop), 0);
+	assert_int_equal(content_verify(store, catalog, content, true, &stop), -EBADMSG);
+	assert_false(scratch_has(&scratch, path));
+	assert_int_equal(usage->bytes[USAGE_PARTIALS], 0);
+	/* what comes still goes with the descriptor */
+	expect_big(file, BIG_SIZE - BIG_CHUNK, BIG_CHUNK);
+	assert_true(fake_source_wait_idle(fake));
+	assert_int_equal(usage->bytes[USAGE_PARTIALS], 0);
+	content_close(file);
+	assert_int_equal(content_verify(store, catalog, content, true, &stop), -ENOENT);
+}
+
 static void parallel_readers_all_get_the_right_bytes(void **state)
 {
 	struct content_file *file = open_named("big");
@@ -442,6 +474,7 @@ int main(void)
 		T(when_all_sources_lie_nothing_is_served_or_kept),
 		T(requests_that_never_come_back_end_with_the_source),
 		T(a_damaged_object_is_fetched_again),
+		T(a_damaged_partial_is_removed_and_counted_out),
 		T(parallel_readers_all_get_the_right_bytes),
 		T(without_memory_a_read_fails_and_the_next_one_works),
 		T(a_catalog_stays_while_it_is_used),

@@ -88,7 +88,6 @@ static void it_is_begun_only_when_asked_to(void **state)
 
 	(void)state;
 	assert_int_equal(open_as(PARTIAL_PROBE, &p), -ENOENT);
-	assert_int_equal(open_as(PARTIAL_RESUME, &p), -ENOENT);
 	assert_false(scratch_has(&scratch, name));
 	assert_int_equal(open_as(PARTIAL_CREATE, &p), 0);
 	assert_int_equal(partial_count(p), 0);
@@ -106,7 +105,7 @@ static void landed_pieces_are_resumed(void **state)
 	land(p, 4);
 	assert_int_equal(partial_count(p), 2);
 	partial_free(p);
-	assert_int_equal(open_as(PARTIAL_RESUME, &p), 0);
+	assert_int_equal(open_as(PARTIAL_PROBE, &p), 0);
 	assert_int_equal(partial_count(p), 2);
 	for (uint32_t i = 0; i < PIECES; i++)
 		assert_int_equal(partial_has(p, i), i == 1 || i == 4);
@@ -116,20 +115,45 @@ static void landed_pieces_are_resumed(void **state)
 	partial_free(p);
 }
 
-static void one_of_another_layout_is_removed(void **state)
+static void one_of_another_layout_is_replaced_and_counted_out(void **state)
 {
 	struct catalog *other = cut(CHUNK / 2);
 	struct partial *p;
 
 	(void)state;
 	assert_int_equal(open_as(PARTIAL_CREATE, &p), 0);
-	land(p, 0);
+	for (uint32_t i = 0; i + 1 < PIECES; i++)
+		land(p, i);
+	int64_t before = partial_grown(p);
+
 	partial_free(p);
 	assert_int_equal(partial_open(scratch.fd, checkpoint, other, &other->contents[0],
-				 PARTIAL_RESUME, &p),
+				 PARTIAL_PROBE, &p),
 		-ENOENT);
-	assert_false(scratch_has(&scratch, name));
+	assert_true(scratch_has(&scratch, name));
+	assert_int_equal(partial_open(scratch.fd, checkpoint, other, &other->contents[0],
+				 PARTIAL_CREATE, &p),
+		0);
+	assert_int_equal(partial_count(p), 0);
+	int64_t grown = partial_grown(p);
+
+	assert_true(grown < 0);
+	assert_int_equal(before + grown, partial_disk_bytes(p));
+	partial_free(p);
 	catalog_close(other);
+}
+
+static void one_that_was_removed_grows_no_more(void **state)
+{
+	struct partial *p;
+
+	(void)state;
+	assert_int_equal(open_as(PARTIAL_CREATE, &p), 0);
+	(void)partial_grown(p);
+	assert_int_equal(unlinkat(scratch.fd, name, 0), 0);
+	land(p, 0);
+	assert_int_equal(partial_grown(p), 0);
+	partial_free(p);
 }
 
 static void one_that_is_no_partial_is_replaced(void **state)
@@ -145,7 +169,7 @@ static void one_that_is_no_partial_is_replaced(void **state)
 	partial_free(p);
 }
 
-static void one_in_doubt_is_removed(void **state)
+static void one_in_doubt_is_replaced(void **state)
 {
 	struct partial *p;
 
@@ -154,8 +178,10 @@ static void one_in_doubt_is_removed(void **state)
 	land(p, 0);
 	partial_free(p);
 	scratch_set_mtime(&scratch, name, YESTERDAY);
-	assert_int_equal(open_as(PARTIAL_RESUME, &p), -ENOENT);
-	assert_false(scratch_has(&scratch, name));
+	assert_int_equal(open_as(PARTIAL_PROBE, &p), -ENOENT);
+	assert_int_equal(open_as(PARTIAL_CREATE, &p), 0);
+	assert_int_equal(partial_count(p), 0);
+	partial_free(p);
 }
 
 static void a_probe_changes_nothing(void **state)
@@ -226,9 +252,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(it_is_begun_only_when_asked_to),
 		T(landed_pieces_are_resumed),
-		T(one_of_another_layout_is_removed),
+		T(one_of_another_layout_is_replaced_and_counted_out),
+		T(one_that_was_removed_grows_no_more),
 		T(one_that_is_no_partial_is_replaced),
-		T(one_in_doubt_is_removed),
+		T(one_in_doubt_is_replaced),
 		T(a_probe_changes_nothing),
 		T(a_complete_one_becomes_an_object),
 		T(without_memory_it_fails_and_leaks_nothing),

@@ -5,6 +5,7 @@
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/below.h"
+#include "cache/content/content_file.h"
 #include "cache/judge.h"
 #include "cache/objects/bounds/sweep.h"
 #include "cache/objects/object_scan.h"
@@ -22,6 +23,7 @@ static struct scratch scratch;
 static struct checkpoint *checkpoint;
 static struct object_store *objects;
 static struct catalog_store *catalogs;
+static struct content_store *store;
 static struct built_catalog *root;
 static struct built_catalog *nested;
 static const atomic_bool go_on;
@@ -44,6 +46,10 @@ static int make(void **state)
 	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
 	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
 	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
+	const struct content_config config = {
+		.cache_dirfd = scratch.fd, .checkpoint = checkpoint, .objects = objects};
+
+	assert_int_equal(content_store_new(&config, &store), 0);
 	builder_file(b, BUILDER_TOP, "d", "dddd", 4, 100);
 	nested = builder_finish(b);
 	b = builder_new("");
@@ -65,6 +71,7 @@ static int drop(void **state)
 	(void)state;
 	built_free(root);
 	built_free(nested);
+	content_store_free(store);
 	catalog_store_free(catalogs);
 	object_store_free(objects);
 	checkpoint_free(checkpoint);
@@ -204,6 +211,7 @@ static int sweep(struct sweep_counts *counts, unsigned int *removed)
 {
 	struct reference_set *set;
 	struct sweep_config config = {.cache_dirfd = scratch.fd,
+		.contents = store,
 		.objects = objects,
 		.catalogs = catalogs,
 		.is_cancelled = &go_on,
@@ -239,7 +247,6 @@ static void a_sweep_removes_exactly_what_nothing_names(void **state)
 	put("dddd");
 	put("old");
 	put("older");
-	assert_int_equal(mkdirat(scratch.fd, "partial", 0700), 0);
 	assert_int_equal(digest_of("bb", 2, &digest), 0);
 	digest_to_hex(&digest, hex);
 	(void)snprintf(live, sizeof(live), "partial/%s", hex);
@@ -261,6 +268,39 @@ static void a_sweep_removes_exactly_what_nothing_names(void **state)
 	assert_int_equal(sweep(&counts, &removed), 0);
 	assert_int_equal(removed, 4);
 	built_free(old);
+}
+
+static void what_somebody_fills_stays_until_he_has_closed_it(void **state)
+{
+	struct catalog_builder *b = builder_new("old");
+	char hex[DIGEST_HEX_SIZE];
+	char path[128];
+	struct sweep_counts counts;
+	struct content_file *file;
+	unsigned int removed = 0;
+
+	(void)state;
+	keep(nested);
+	builder_file(b, BUILDER_TOP, "o", "older", 5, 2);
+	struct built_catalog *built = builder_finish(b);
+	struct catalog *old = built_open(built);
+	const struct catalog_content *content = &old->contents[0];
+
+	digest_to_hex(&content->digest, hex);
+	(void)snprintf(path, sizeof(path), "partial/%s", hex);
+	assert_int_equal(content_open(store, old, content, &file), 0);
+	assert_int_equal(content_file_land(file, 0, (const uint8_t *)"ol", NULL), 0);
+	assert_true(scratch_has(&scratch, path));
+	assert_int_equal(sweep(&counts, &removed), 0);
+	assert_true(scratch_has(&scratch, path));
+	assert_int_equal(counts.partials, 0);
+	content_close(file);
+	assert_int_equal(sweep(&counts, &removed), 0);
+	assert_false(scratch_has(&scratch, path));
+	assert_int_equal(counts.partials, 1);
+	assert_int_equal(usage_total(object_store_usage(objects)), 0);
+	catalog_close(old);
+	built_free(built);
 }
 
 static void a_sweep_that_does_not_know_all_names_removes_nothing(void **state)
@@ -285,6 +325,7 @@ int main(void)
 		T(paths_are_relative_and_plain),
 		T(pins_cover_all_below_and_outlive_the_process),
 		T(a_sweep_removes_exactly_what_nothing_names),
+		T(what_somebody_fills_stays_until_he_has_closed_it),
 		T(a_sweep_that_does_not_know_all_names_removes_nothing),
 	};
 
