@@ -58,6 +58,19 @@ static int deliver_catalog(struct catalog_request *rq, const uint8_t *data)
 	return r == -ERESTART ? 0 : r;
 }
 
+/* What those who waited are told. A flip may have overtaken them: they look again, at what counts now.
+ * The catalog of a package that was replaced may be gone from the depot: its node is told to be
+ * stale, so that the kernel asks for the name again. */
+static int error_for_waiters(
+	const struct view_slot *slot, const struct view_place *place, int error)
+{
+	if (atomic_load(&slot->place) != place)
+		return 0;
+	return error < 0 && error != -ECANCELED && atomic_load(&slot->is_superseded)
+		       ? -ESTALE
+		       : error;
+}
+
 static void catalog_done(struct catalog_request *rq, int error)
 {
 	struct catalog_fetch *fetch = (struct catalog_fetch *)rq;
@@ -68,6 +81,7 @@ static void catalog_done(struct catalog_request *rq, int error)
 	fetch->place->fetch = NULL;
 	waiting = fetch->place->waiters;
 	fetch->place->waiters = NULL;
+	error = error_for_waiters(fetch->slot, fetch->place, error);
 	fetch->slot->pins--;
 	place_unref(view, fetch->place);
 	mutex_unlock(&view->lock);

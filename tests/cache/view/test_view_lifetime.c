@@ -191,6 +191,73 @@ static void a_flip_overtakes_a_fetch(void **state)
 	built_free(packs[1]);
 }
 
+static struct built_catalog *package_of(const char *path, const char *name)
+{
+	struct catalog_builder *b = builder_new(path);
+
+	builder_file(b, BUILDER_TOP, name, name, strlen(name), 64);
+	return builder_finish(b);
+}
+
+static int enter_by_number(uint64_t id, struct test_waiter *w)
+{
+	struct view_node node;
+	struct view_dir dir;
+
+	test_waiter_init(w);
+	assert_int_equal(view_resolve(view, id, &node), 0);
+	return view_enter(view, &node, &dir, &w->waiter);
+}
+
+static void a_fetch_that_fails_behind_a_flip_is_no_error_for_who_waits(void **state)
+{
+	struct built_catalog *old = package_of("p", "old");
+	struct built_catalog *new = package_of("p", "new");
+	struct built_catalog *same = package_of("same", "x");
+	struct built_catalog *gone = package_of("gone", "x");
+	struct catalog_builder *roots[] = {builder_new(""), builder_new("")};
+	struct test_waiter waiters[3];
+	uint64_t ids[3];
+
+	(void)state;
+	nest(roots[0], BUILDER_TOP, "p", old);
+	nest(roots[0], BUILDER_TOP, "same", same);
+	nest(roots[0], BUILDER_TOP, "gone", gone);
+	nest(roots[1], BUILDER_TOP, "p", new);
+	nest(roots[1], BUILDER_TOP, "same", same);
+	show(builder_finish(roots[0]));
+	ids[0] = remember("p");
+	ids[1] = remember("same");
+	ids[2] = remember("gone");
+	fake_source_hold(fake);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		assert_int_equal(enter_by_number(ids[i], &waiters[i]), -EINPROGRESS);
+	show(builder_finish(roots[1]));
+	/* the depot has the old ones no more, or nobody answers */
+	fake_source_fail(fake, -EHOSTUNREACH);
+	fake_source_release(fake);
+	assert_int_equal(test_waiter_wait(&waiters[0]), 0);
+	assert_int_equal(test_waiter_wait(&waiters[1]), 0);
+	assert_int_equal(test_waiter_wait(&waiters[2]), -ESTALE);
+	assert_true(fake_source_wait_idle(fake));
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		test_waiter_release(&waiters[i]);
+	/* who looks again is told of what counts now */
+	assert_int_equal(enter_by_number(ids[1], &waiters[1]), -EINPROGRESS);
+	assert_int_equal(test_waiter_wait(&waiters[1]), -EHOSTUNREACH);
+	test_waiter_release(&waiters[1]);
+	fake_source_fail(fake, 0);
+	fake_source_serve(fake, new);
+	assert_int_equal(enter_by_number(ids[0], &waiters[0]), -EINPROGRESS);
+	assert_int_equal(test_waiter_wait(&waiters[0]), 0);
+	test_waiter_release(&waiters[0]);
+	(void)find("p/new");
+	built_free(old);
+	built_free(new);
+	built_free(same);
+	built_free(gone);
+}
+
 static void without_memory_nothing_flips_and_the_next_try_does(void **state)
 {
 	struct built_catalog *root;
@@ -347,6 +414,7 @@ int main(void)
 		T(what_nobody_remembers_goes_and_its_number_is_told_apart),
 		T(an_answer_that_is_on_its_way_keeps_what_it_names),
 		T(a_flip_overtakes_a_fetch),
+		T(a_fetch_that_fails_behind_a_flip_is_no_error_for_who_waits),
 		T(without_memory_nothing_flips_and_the_next_try_does),
 		T(ten_thousand_flips_leave_memory_as_it_was),
 		T(readers_and_flips_do_not_disturb_each_other),
