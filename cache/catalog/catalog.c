@@ -81,6 +81,31 @@ void catalog_unref(const struct catalog *catalog)
 	catalog_close((void *)(uintptr_t)catalog);
 }
 
+void catalog_keep(const struct catalog *catalog)
+{
+	struct catalog *c = (void *)(uintptr_t)catalog;
+
+	catalog_ref(c);
+	atomic_fetch_add_explicit(&c->kept, 1, memory_order_relaxed);
+}
+
+void catalog_unkeep(const struct catalog *catalog)
+{
+	struct catalog *c = (void *)(uintptr_t)catalog;
+
+	if (c)
+		atomic_fetch_sub_explicit(&c->kept, 1, memory_order_relaxed);
+	catalog_unref(c);
+}
+
+/* The two are not read at once: who is wrong by it lets go of something that would be useful still, or
+ * the next time. */
+bool catalog_is_only_kept(const struct catalog *c)
+{
+	return atomic_load_explicit(&c->kept, memory_order_relaxed) ==
+	       atomic_load_explicit(&c->refs, memory_order_relaxed) + 1;
+}
+
 void catalog_close(struct catalog *catalog)
 {
 	if (!catalog ||

@@ -59,6 +59,7 @@ struct catalog {
 	uint32_t path_length;
 	bool is_owned_memory;	   /* freed, not unmapped */
 	atomic_uint refs;	   /* beside its owner's */
+	atomic_uint kept;	   /* of all references, those of catalog_keep() */
 	struct catalog_trim *trim; /* cache/catalog/catalog_trim.h; NULL: nobody's */
 	struct catalog *trim_next; /* the trim's lock, both */
 	struct catalog *trim_before;
@@ -79,6 +80,12 @@ void catalog_close(struct catalog *catalog);
 /* One more reference, by who holds one or knows that the owner does. Any thread. */
 void catalog_ref(const struct catalog *catalog);
 void catalog_unref(const struct catalog *catalog);
+
+/* Likewise, for a table that keeps it in case somebody comes again. Once nobody else holds it
+ * (catalog_is_only_kept()) nobody shows it any more, and the table may let it go. */
+void catalog_keep(const struct catalog *catalog);
+void catalog_unkeep(const struct catalog *catalog);
+bool catalog_is_only_kept(const struct catalog *catalog);
 
 static inline const struct catalog_entry *catalog_entry(
 	const struct catalog *c, uint32_t i)

@@ -136,6 +136,13 @@ void content_store_free(struct content_store *store)
 	free(store);
 }
 
+void content_store_let_go(struct content_store *store)
+{
+	ahead_let_go(&store->ahead);
+	recent_let_go(&store->recent);
+	reuse_let_go(&store->reuse);
+}
+
 static struct content_file *file_new(struct content_store *store,
 	const struct catalog *catalog, const struct catalog_content *content)
 {

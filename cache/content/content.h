@@ -49,6 +49,10 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_file **out) WARN_UNUSED;
 void content_close(struct content_file *file);
 
+/* A view has let go of catalogs: what is kept in memory in case somebody asks for them again goes
+ * as well. */
+void content_store_let_go(struct content_store *store);
+
 struct content_span {
 	int fd; /* borrowed while the file is open; -1: use memory */
 	off_t offset;

@@ -21,8 +21,17 @@ void recent_init(struct recent_table *table)
 
 static void free_frame(struct recent_frame *f)
 {
-	catalog_unref(f->catalog);
+	catalog_unkeep(f->catalog);
 	free(f);
+}
+
+/* Those of a list through `next`. */
+static void free_frames(struct recent_frame *list)
+{
+	for (struct recent_frame *next; list; list = next) {
+		next = list->next;
+		free_frame(list);
+	}
 }
 
 void recent_release(struct recent_table *table)
@@ -89,7 +98,7 @@ void recent_put(struct recent_table *table, const struct catalog *catalog, uint3
 	*f = (struct recent_frame){
 		.catalog = catalog, .frame = frame, .length = length, .unread = length};
 	memcpy(f->data, data, length);
-	catalog_ref(catalog);
+	catalog_keep(catalog);
 	mutex_lock(&table->lock);
 	if (find(table, catalog, frame)) {
 		gone = f;
@@ -105,10 +114,24 @@ void recent_put(struct recent_table *table, const struct catalog *catalog, uint3
 		gone = oldest;
 	}
 	mutex_unlock(&table->lock);
-	for (struct recent_frame *next; gone; gone = next) {
-		next = gone->next;
-		free_frame(gone);
+	free_frames(gone);
+}
+
+void recent_let_go(struct recent_table *table)
+{
+	struct recent_frame *gone = NULL;
+
+	mutex_lock(&table->lock);
+	for (struct recent_frame *f = table->oldest, *newer; f; f = newer) {
+		newer = f->newer;
+		if (!catalog_is_only_kept(f->catalog))
+			continue;
+		take_out(table, f);
+		f->next = gone;
+		gone = f;
 	}
+	mutex_unlock(&table->lock);
+	free_frames(gone);
 }
 
 uint8_t *recent_take(struct recent_table *table, const struct catalog *catalog,

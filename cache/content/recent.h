@@ -39,6 +39,9 @@ void recent_release(struct recent_table *table);
 void recent_put(struct recent_table *table, const struct catalog *catalog, uint32_t frame,
 	const uint8_t *data);
 
+/* Lets go of the frames of catalogs that nobody but such tables holds any more. */
+void recent_let_go(struct recent_table *table);
+
 /* A copy of the chunk's bytes, which the caller frees, if its frame is here. */
 uint8_t *recent_take(struct recent_table *table, const struct catalog *catalog,
 	const struct catalog_chunk *chunk);

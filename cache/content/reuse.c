@@ -32,7 +32,7 @@ void reuse_init(struct reuse_table *table)
 void reuse_release(struct reuse_table *table)
 {
 	for (size_t i = 0; i < table->catalog_count; i++)
-		catalog_unref(table->catalogs[i]);
+		catalog_unkeep(table->catalogs[i]);
 	free(table->entries);
 	mutex_release(&table->lock);
 }
@@ -100,7 +100,7 @@ static void index_catalog(struct reuse_table *table, size_t number)
 static void forget_oldest(struct reuse_table *table, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		catalog_unref(table->catalogs[i]);
+		catalog_unkeep(table->catalogs[i]);
 	table->catalog_count -= count;
 	for (size_t i = 0; i < table->catalog_count; i++)
 		table->catalogs[i] = table->catalogs[i + count];
@@ -168,11 +168,57 @@ void reuse_offer(struct reuse_table *table, const struct catalog *catalog)
 	if (i == table->catalog_count) {
 		if (i == REUSE_CATALOGS_MAX)
 			forget_oldest(table, REUSE_CATALOGS_MAX / 2);
-		catalog_ref(catalog);
+		catalog_keep(catalog);
 		table->catalogs[table->catalog_count++] = catalog;
 	}
 	atomic_store_explicit(&table->newest, catalog, memory_order_relaxed);
 	mutex_unlock(&table->lock);
+}
+
+/* The index names what goes: without a hurry it is made anew, as large as what stays wants it. */
+static void drop_index(struct reuse_table *table)
+{
+	free(table->entries);
+	table->entries = NULL;
+	table->size = 0;
+	table->used = 0;
+	table->indexed_count = 0;
+	atomic_store_explicit(&table->newest, NULL, memory_order_relaxed);
+}
+
+void reuse_let_go(struct reuse_table *table)
+{
+	const struct catalog *gone[REUSE_CATALOGS_MAX];
+	size_t gone_count = 0;
+	size_t superseded = 0;
+	size_t pieces = 0;
+	size_t stay = 0;
+
+	mutex_lock(&table->lock);
+	/* the newest first: the version before is what the one that is shown shares most with */
+	for (size_t i = table->catalog_count; i > 0; i--) {
+		const struct catalog *c = table->catalogs[i - 1];
+
+		if (catalog_is_only_kept(c)) {
+			superseded++;
+			pieces += count_pieces(c);
+			if (superseded > REUSE_SUPERSEDED_MAX ||
+				pieces > REUSE_SUPERSEDED_PIECES_MAX) {
+				gone[gone_count++] = c;
+				table->catalogs[i - 1] = NULL;
+			}
+		}
+	}
+	for (size_t i = 0; gone_count && i < table->catalog_count; i++)
+		if (table->catalogs[i])
+			table->catalogs[stay++] = table->catalogs[i];
+	if (gone_count) {
+		table->catalog_count = stay;
+		drop_index(table);
+	}
+	mutex_unlock(&table->lock);
+	for (size_t i = 0; i < gone_count; i++)
+		catalog_unkeep(gone[i]);
 }
 
 /* Up to PLACES pieces of other contents than `own` with this chunk; drop_places() is the caller's. */

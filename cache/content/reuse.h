@@ -26,6 +26,11 @@ struct content_store;
 #define REUSE_PIECES_MAX   (512 * 1024)
 #define REUSE_CATALOGS_MAX 64
 
+/* Of them, these of what no view shows any more: the versions that those that are shown came
+ * after. Memory must not grow with each that was ever shown. */
+#define REUSE_SUPERSEDED_PIECES_MAX (32 * 1024)
+#define REUSE_SUPERSEDED_MAX	    16
+
 struct reuse_entry {
 	uint16_t catalog; /* 1 + index into the table's; 0: free */
 	uint16_t tag;	  /* of the chunk's digest */
@@ -50,6 +55,10 @@ void reuse_release(struct reuse_table *table);
 
 /* Contents of this catalog may hold chunks that others want. Cheap; again is nothing. */
 void reuse_offer(struct reuse_table *table, const struct catalog *catalog);
+
+/* Lets go of catalogs that nobody but such tables holds any more, but for a few: who reads a new
+ * version for the first time finds the one before. */
+void reuse_let_go(struct reuse_table *table);
 
 /* Whether some other content here holds this chunk of `catalog`. */
 bool reuse_has(struct content_store *store, const struct catalog *catalog,

@@ -4,12 +4,16 @@
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/thread.h"
+#include "cache/content/content.h"
 #include "fs/session/session_state.h"
 
 #include <errno.h>
 
 /* Forgotten nodes come in bursts: they are let go together. */
 #define REAP_DELAY_NS (NS_PER_SEC / 2)
+
+/* Contents that nobody reads any more hold their catalogs for a little longer (open_files.h). */
+#define LINGER_NS (7 * NS_PER_SEC)
 
 /* On the stack of the one who waits for it. */
 struct notify_job {
@@ -63,12 +67,19 @@ static int send_all(
 	return 0;
 }
 
+static void let_go_of_kept(const struct notify *n)
+{
+	if (n->contents)
+		content_store_let_go(n->contents);
+}
+
 /* Lets go what is superseded, and has the kernel forget what keeps the rest only by chance. */
 static void tidy(struct notify *n, struct fuse_session *fuse)
 {
 	struct view_changes *changes;
 
 	view_reap(n->view);
+	let_go_of_kept(n);
 	if (view_list_superseded(n->view, &changes) < 0)
 		return; /* the next time */
 	(void)send_all(n, fuse, changes);
@@ -110,8 +121,15 @@ static void *run(void *arg)
 			mutex_unlock(&n->lock);
 			tidy(n, fuse);
 			mutex_lock(&n->lock);
-		} else if (n->reap_ns) {
-			(void)condition_wait_until(&n->changed, &n->lock, n->reap_ns);
+			n->linger_ns = clock_mono_ns() + LINGER_NS;
+		} else if (n->linger_ns && n->linger_ns <= clock_mono_ns()) {
+			n->linger_ns = 0;
+			mutex_unlock(&n->lock);
+			let_go_of_kept(n);
+			mutex_lock(&n->lock);
+		} else if (n->reap_ns || n->linger_ns) {
+			(void)condition_wait_until(&n->changed, &n->lock,
+				n->reap_ns ? n->reap_ns : n->linger_ns);
 		} else {
 			condition_wait(&n->changed, &n->lock);
 		}
@@ -126,9 +144,9 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int notify_init(struct notify *n, struct view *view)
+int notify_init(struct notify *n, struct view *view, struct content_store *contents)
 {
-	*n = (struct notify){.view = view};
+	*n = (struct notify){.view = view, .contents = contents};
 	mutex_init(&n->lock);
 	condition_init(&n->changed);
 	int r = thread_start(&n->thread, "notify", run, n);

@@ -3,9 +3,9 @@
  * Tells the kernel what a flip made wrong in its memory, on a thread of its own: while the kernel
  * forgets a name it holds the directory's lock, for which it waits until every lookup in that
  * directory is answered; so who answers lookups must not send these. The same thread
- * lets go what the kernel has forgotten in turn.
+ * lets go what the kernel has forgotten in turn, and what memory kept for it.
  *
- *	r = notify_init(&n, view);
+ *	r = notify_init(&n, view, contents);
  *	notify_attach(&n, fuse);		(a session that can be written to)
  *	r = notify_send(&n, changes);		(returns when the kernel has forgotten)
  *	notify_reap(&n);			(some time later; from FORGET)
@@ -22,17 +22,20 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct content_store;
 struct fuse_session;
 struct notify_job;
 
 struct notify {
 	struct view *view;
+	struct content_store *contents;
 	struct mutex lock;
 	struct condition changed;
 	struct fuse_session *fuse; /* lock, all below; NULL: nobody to tell */
 	struct notify_job *first;
 	struct notify_job *last;
-	int64_t reap_ns; /* when to let go; 0: nothing to */
+	int64_t reap_ns;   /* when to let go; 0: nothing to */
+	int64_t linger_ns; /* when to look once more for what lingered; likewise */
 	bool has_thread;
 	pthread_t thread;
 	atomic_bool is_ending;
@@ -40,8 +43,9 @@ struct notify {
 	atomic_uint_fast64_t sent; /* for the status */
 };
 
-/* Borrows the view. 0 or -errno. */
-int notify_init(struct notify *n, struct view *view) WARN_UNUSED;
+/* Borrows both; without contents (NULL) only the view lets go. 0 or -errno. */
+int notify_init(
+	struct notify *n, struct view *view, struct content_store *contents) WARN_UNUSED;
 void notify_attach(struct notify *n, struct fuse_session *fuse);
 
 /* Has the kernel forget all that is in `changes` (borrowed for the call). 0, or -ECANCELED when

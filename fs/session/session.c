@@ -106,7 +106,7 @@ int session_new(const struct session_config *config, struct session **out)
 	r = parked_list_init(&session->parked);
 	int s = sum_queue_init(&session->sums);
 	int o = open_files_init(&session->open_files, config->contents);
-	int n = notify_init(&session->notify, config->view);
+	int n = notify_init(&session->notify, config->view, config->contents);
 
 	if (r == 0)
 		r = s < 0 ? s : o < 0 ? o : n;

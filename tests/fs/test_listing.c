@@ -94,7 +94,7 @@ static int make(void **state)
 	assert_int_equal(view_new(&config, &session.config.view), 0);
 	assert_int_equal(view_load(session.config.view), 0);
 	assert_int_equal(parked_list_init(&session.parked), 0);
-	assert_int_equal(notify_init(&session.notify, session.config.view), 0);
+	assert_int_equal(notify_init(&session.notify, session.config.view, NULL), 0);
 	AUTO_EPOCH epoch = epoch_enter();
 
 	assert_int_equal(view_resolve(session.config.view, VIEW_ROOT, &node), 0);

@@ -7,6 +7,7 @@
 
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
+#include "cache/content/content_file.h"
 #include "fs/session/session.h"
 #include "tests/support/fake_source.h"
 
@@ -266,6 +267,36 @@ static void what_changed_is_shown_and_what_did_not_costs_no_request(void **state
 	assert_int_equal(t.listings, s.listings);
 	expect("busy/lib/text", "second");
 	assert_true(stats().lookups > t.lookups);
+}
+
+/* Two small files in one frame: what comes with the one waits in memory for who reads the other. */
+static struct built_catalog *tree_of_pairs(const char *text)
+{
+	struct catalog_builder *b = builder_new("pair");
+	struct catalog_builder *r = builder_new("");
+
+	builder_file(b, BUILDER_TOP, "one", text, strlen(text), 64);
+	builder_file(b, BUILDER_TOP, "other", "other", 5, 64);
+	builder_nested(r, BUILDER_TOP, "pair", finish(b));
+	return finish(r);
+}
+
+static void memory_lets_go_of_what_no_view_shows_any_more(void **state)
+{
+	(void)state;
+	/* contents stay open for a while when nobody says that he closes them */
+	open_mode = SESSION_OPEN_NONE;
+	mount_tree(tree_of_pairs("first"));
+	open_mode = SESSION_OPEN_PASSTHROUGH;
+	expect("pair/one", "first");
+	assert_true(fake_source_wait_idle(fake));
+	assert_true(contents->recent.bytes > 0);
+	flip(tree_of_pairs("second"));
+	for (int i = 0; i < 200 && contents->recent.bytes > 0; i++)
+		(void)usleep(100000);
+	assert_int_equal(contents->recent.bytes, 0);
+	expect("pair/one", "second");
+	expect("pair/other", "other");
 }
 
 static void whoever_is_inside_keeps_what_he_has(void **state)
@@ -577,6 +608,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
 	const struct CMUnitTest tests[] = {
 		T(what_changed_is_shown_and_what_did_not_costs_no_request),
+		T(memory_lets_go_of_what_no_view_shows_any_more),
 		T(whoever_is_inside_keeps_what_he_has),
 		T(names_that_were_missing_appear_and_others_vanish),
 		T(a_listing_that_a_flip_overtakes_misses_and_repeats_nothing),

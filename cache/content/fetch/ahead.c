@@ -36,7 +36,7 @@ void ahead_init(struct ahead_table *table)
 void ahead_release(struct ahead_table *table)
 {
 	for (size_t i = 0; i < AHEAD_STREAMS; i++)
-		catalog_unref(table->streams[i].catalog);
+		catalog_unkeep(table->streams[i].catalog);
 	mutex_release(&table->lock);
 }
 
@@ -74,13 +74,21 @@ static struct ahead_stream *begin_stream(struct ahead_table *table,
 			oldest = s;
 	}
 	*out_left = oldest->catalog;
-	catalog_ref(catalog);
+	catalog_keep(catalog);
 	*oldest = (struct ahead_stream){.catalog = catalog,
 		.position = frame,
 		.end = frame + 1,
 		.marker = frame,
 		.content = content};
 	return oldest;
+}
+
+static void end_stream(struct ahead_table *table, struct ahead_stream *s)
+	REQUIRES(table->lock)
+{
+	catalog_unkeep(s->catalog);
+	s->catalog = NULL;
+	atomic_fetch_sub(&table->active, 1);
 }
 
 /* How many frames behind `frame` the first miss takes. */
@@ -152,12 +160,23 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 		if (frame >= s->marker || is_storm)
 			range = advance(s, frame);
 		if (s->end == catalog->frame_count && s->position + 1 >= s->end) {
-			catalog_unref(s->catalog); /* the caller has one */
-			s->catalog = NULL;	   /* it has seen the end */
-			atomic_fetch_sub(&table->active, 1);
+			end_stream(table,
+				s); /* it has seen the end; the caller has a reference */
 		}
 	}
 	mutex_unlock(&table->lock);
-	catalog_unref(left);
+	catalog_unkeep(left);
 	return range;
+}
+
+void ahead_let_go(struct ahead_table *table)
+{
+	mutex_lock(&table->lock);
+	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
+		struct ahead_stream *s = &table->streams[i];
+
+		if (s->catalog && catalog_is_only_kept(s->catalog))
+			end_stream(table, s);
+	}
+	mutex_unlock(&table->lock);
 }

@@ -44,6 +44,9 @@ struct ahead_range {
 void ahead_init(struct ahead_table *table);
 void ahead_release(struct ahead_table *table);
 
+/* Ends the streams of catalogs that nobody but such tables holds any more. Any thread. */
+void ahead_let_go(struct ahead_table *table);
+
 /* A reader wants the frames from `first` to `frame` for this content (an index), or some of them; a miss
  * also begins a stream where there is none. Returns the frames to ask for at once (count 0: none),
  * never beyond the catalog. They begin where the stream's window ended: behind `frame`, or with

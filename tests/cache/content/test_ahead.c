@@ -192,6 +192,20 @@ static void more_streams_than_places_push_the_oldest_out(void **state)
 	assert_int_equal(held, AHEAD_STREAMS);
 }
 
+static void a_catalog_that_nobody_shows_any_more_has_no_stream(void **state)
+{
+	(void)state;
+	touch(&table, &catalog, 5, 0, true);
+	touch(&table, &other, 5, 0, true);
+	ahead_let_go(&table);
+	assert_int_equal(table.active, 2);
+	catalog_keep(&other); /* as another such table does */
+	other.refs--;	      /* its owner's goes */
+	ahead_let_go(&table);
+	assert_int_equal(table.active, 1);
+	other.kept = 0;
+}
+
 static void the_last_frame_asks_for_nothing(void **state)
 {
 	(void)state;
@@ -213,6 +227,7 @@ int main(void)
 		T(many_small_files_get_the_whole_window),
 		T(catalogs_have_streams_of_their_own),
 		T(more_streams_than_places_push_the_oldest_out),
+		T(a_catalog_that_nobody_shows_any_more_has_no_stream),
 		T(the_last_frame_asks_for_nothing),
 	};
 

@@ -65,6 +65,22 @@ static void what_was_put_is_taken_and_goes_when_all_is_read(void **state)
 	assert_int_equal(catalog.refs, 0);
 }
 
+static void what_only_this_keeps_is_let_go(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		recent_put(&table, &catalog, i, data);
+	recent_let_go(&table);
+	assert_int_equal(table.bytes, 3 * FRAME_SIZE); /* its owner has it still */
+	catalog_keep(&catalog);			       /* as another such table does */
+	catalog.refs--;				       /* the owner's goes */
+	recent_let_go(&table);
+	assert_int_equal(table.bytes, 0);
+	assert_int_equal(catalog.kept, 1);
+	assert_int_equal(catalog.refs, 0);
+	catalog.kept = 0;
+}
+
 static void putting_twice_is_the_same_as_once(void **state)
 {
 	(void)state;
@@ -110,6 +126,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_was_put_is_taken_and_goes_when_all_is_read),
 		T(putting_twice_is_the_same_as_once),
+		T(what_only_this_keeps_is_let_go),
 		T(the_oldest_make_room),
 		T(without_memory_nothing_is_kept),
 	};

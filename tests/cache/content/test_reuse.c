@@ -240,6 +240,73 @@ static void more_catalogs_than_there_is_room_for_push_the_oldest_out(void **stat
 		catalog_close(more[i]);
 }
 
+/* A catalog of one file of so many chunks. */
+static struct catalog *one_of(uint32_t chunks)
+{
+	static uint8_t bytes[REUSE_SUPERSEDED_PIECES_MAX / 2 * 16];
+	struct catalog_builder *b = builder_new("pkg");
+
+	builder_share_chunks(b);
+	builder_file(b, BUILDER_TOP, "lib", bytes, (size_t)chunks * 16, 16);
+	struct built_catalog *built = builder_finish(b);
+	struct catalog *c = built_open(built);
+
+	built_free(built);
+	return c;
+}
+
+static void of_what_nobody_shows_any_more_only_the_newest_stay(void **state)
+{
+	struct reuse_table *table = &store->reuse;
+	struct catalog *shown = built_open(built_old);
+	struct catalog *past[REUSE_CATALOGS_MAX / 2];
+
+	(void)state;
+	reuse_offer(table, shown);
+	for (size_t i = 0; i < ARRAY_SIZE(past); i++) {
+		past[i] = built_open(built_old);
+		reuse_offer(table, past[i]);
+	}
+	content_store_let_go(store);
+	assert_int_equal(table->catalog_count, ARRAY_SIZE(past) + 1);
+	assert_true(reuse_has(store, new, &new->chunks[0]) == false);
+	assert_non_null(table->entries);
+	for (size_t i = 0; i < ARRAY_SIZE(past); i++) {
+		assert_int_equal(past[i]->refs, 1);
+		catalog_close(past[i]);
+	}
+	content_store_let_go(store);
+	assert_int_equal(table->catalog_count, REUSE_SUPERSEDED_MAX + 1);
+	assert_ptr_equal(table->catalogs[0], shown);
+	assert_ptr_equal(
+		table->catalogs[1], past[ARRAY_SIZE(past) - REUSE_SUPERSEDED_MAX]);
+	assert_null(table->entries);
+	/* the one that is shown is found still, and so is what came after it */
+	assert_int_equal(prefetch(shown, NULL), 0);
+	progress = (struct prefetch_progress){0};
+	assert_int_equal(prefetch(new, NULL), 0);
+	assert_int_equal(
+		progress.bytes_reused, SIZE - (CHANGED_TO - CHANGED_FROM) * CHUNK);
+	catalog_close(shown);
+}
+
+static void a_large_one_that_nobody_shows_pushes_the_older_out(void **state)
+{
+	struct reuse_table *table = &store->reuse;
+	struct catalog *past[3];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(past); i++) {
+		past[i] = one_of(REUSE_SUPERSEDED_PIECES_MAX / 2);
+		reuse_offer(table, past[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(past); i++)
+		catalog_close(past[i]);
+	content_store_let_go(store);
+	assert_int_equal(table->catalog_count, 2);
+	assert_ptr_equal(table->catalogs[0], past[1]);
+}
+
 static void a_chunk_that_is_everywhere_is_indexed_a_few_times(void **state)
 {
 	static uint8_t zeros[200 * CHUNK];
@@ -290,6 +357,8 @@ int main(void)
 		T(a_reader_of_the_new_version_waits_only_for_what_changed),
 		T(the_old_version_may_be_from_an_earlier_session),
 		T(more_catalogs_than_there_is_room_for_push_the_oldest_out),
+		T(of_what_nobody_shows_any_more_only_the_newest_stay),
+		T(a_large_one_that_nobody_shows_pushes_the_older_out),
 		T(a_chunk_that_is_everywhere_is_indexed_a_few_times),
 		T(without_memory_all_is_fetched),
 	};
