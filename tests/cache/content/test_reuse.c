@@ -248,10 +248,10 @@ static struct catalog *one_of(uint32_t chunks)
 
 	builder_share_chunks(b);
 	builder_file(b, BUILDER_TOP, "lib", bytes, (size_t)chunks * 16, 16);
-	struct built_catalog *built = builder_finish(b);
-	struct catalog *c = built_open(built);
+	struct built_catalog *zeros = builder_finish(b);
+	struct catalog *c = built_open(zeros);
 
-	built_free(built);
+	built_free(zeros);
 	return c;
 }
 
