@@ -78,8 +78,13 @@ int mirror_settings_read(
 		if (r == -ENOENT)
 			(void)words_refuse(reason, "unknown option '%s'", name);
 	}
-	if (r == 0 && o->conf)
-		r = settings_read(out, o->conf, reason);
+	if (r == 0 && o->conf) {
+		char why[TEXT_REASON_SIZE] = "out of memory";
+
+		r = settings_read(out, o->conf, why);
+		if (r < 0)
+			(void)words_refuse(reason, "%s (%s)", why, o->conf);
+	}
 	if (r < 0)
 		settings_release(out);
 	return r;

@@ -37,12 +37,14 @@ static int serve(
 	struct mirror *m = NULL;
 	int r = o->log ? log_open(o->log) : 0;
 
-	if (r == 0 && settings->logdir)
-		r = job_log_begin(settings->logdir);
-
 	if (r < 0)
-		return log_error_errno(r, "cannot write the log file %s: %s",
-			settings->logdir ? settings->logdir : o->log, log_strerror(r));
+		return log_error_errno(
+			r, "cannot write the log file %s: %s", o->log, log_strerror(r));
+	if (settings->logdir)
+		r = job_log_begin(settings->logdir);
+	if (r < 0)
+		return log_error_errno(r, "cannot write logs into %s: %s",
+			settings->logdir, log_strerror(r));
 	r = raise_limits();
 	if (r == 0)
 		r = mirror_new(o, settings, &m);
@@ -83,7 +85,7 @@ int cmd_mount(int argc, char **argv)
 	r = mirror_settings_read(&options, &settings, reason);
 	if (r < 0) {
 		if (options.conf)
-			log_error("%s: %s", options.conf, reason);
+			log_error("%s", reason);
 		else
 			cli_usage_error("mount", "%s", reason);
 		goto out;

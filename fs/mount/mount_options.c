@@ -317,7 +317,7 @@ int mount_options_parse(int argc, char **argv, struct mount_options *out)
 	if (r == 0)
 		r = make_canonical(&out->mountpoint);
 	char **const paths[] = {&out->key, &out->cache, &out->cafile, &out->sshkey,
-		&out->knownhosts, &out->log};
+		&out->knownhosts, &out->log, &out->conf};
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(paths); i++)
 		r = make_absolute(paths[i]);

@@ -117,11 +117,15 @@ static void relative_paths_are_made_absolute(void **state)
 
 	(void)state;
 	assert_non_null(cwd);
-	assert_int_equal(PARSE("none", "mnt", "-o", "key=k.pub,cache=a/c"), 0);
+	assert_int_equal(
+		PARSE("none", "mnt", "-o", "key=k.pub,cache=a/c,conf=share.conf"), 0);
 	(void)snprintf(expected, sizeof(expected), "%s/mnt", cwd);
 	assert_string_equal(options.mountpoint, expected);
 	(void)snprintf(expected, sizeof(expected), "%s/a/c", cwd);
 	assert_string_equal(options.cache, expected);
+	/* `reload` reads it when the daemon has left the directory */
+	(void)snprintf(expected, sizeof(expected), "%s/share.conf", cwd);
+	assert_string_equal(options.conf, expected);
 	assert_string_equal(options.urls, "none");
 	free(cwd);
 }

@@ -146,12 +146,12 @@ step "schedules are added, listed, disabled and removed"
 assert_exit 1 "$DEPOTFS" schedule add "$work/mnt" x --when 'every blue moon'
 assert_exit 1 "$DEPOTFS" schedule add "$work/mnt" 'a b' --when 'daily at 02:00'
 "$DEPOTFS" schedule add "$work/mnt" patches --when 'second tuesday + 4 days at 02:00' \
-	--tz Europe/Oslo --package 'pkg/*' --prefetch all --rate 20M
+	--tz Europe/Oslo --package 'pkg/*' --package 'top/*' --prefetch all --rate 20M
 "$DEPOTFS" schedule add "$work/mnt" often --when '* * * * *' --incremental
 often_since=$(now_ms)
 assert_equal schedules "$(schedules '[.schedules[].name] | join(" ")')" "often patches"
 assert_exit 0 "$DEPOTFS" schedule list "$work/mnt"
-assert_says 'patches +command +enabled +second tuesday \+ 4 days at 02:00 \(Europe/Oslo\)'
+assert_says 'patches +command +enabled +second tuesday \+ 4 days at 02:00 \(Europe/Oslo\); full of pkg/\* top/\*; next 20'
 "$DEPOTFS" schedule disable "$work/mnt" patches
 assert_equal enabled "$(schedules '.schedules[] | select(.name == "patches") | .enabled')" false
 "$DEPOTFS" schedule remove "$work/mnt" patches
@@ -190,7 +190,7 @@ wait_for 30 shows 7
 assert_state "$work/mnt/pkg/b/big" cached
 printf '[mirror]\ncolour = red\n' >"$work/conf"
 assert_exit 1 "$DEPOTFS" reload "$work/mnt"
-assert_says "line 2: there is no setting 'colour'"
+assert_says "line 2: there is no setting 'colour' \\($work/conf\\)"
 
 step "a schedule runs at its minute"
 ran() { "$DEPOTFS" history "$work/mnt" --json | jq -e 'any(.runs[]; .trigger == "schedule" and .job == "often")'; }

@@ -27,6 +27,14 @@ static const char help[] =
 	"here,\n"
 	"but are changed where they were made.\n";
 
+/* The daemon's are one a line. */
+static void print_packages(const char *globs)
+{
+	printf(" of ");
+	for (; *globs; globs++)
+		putchar(*globs == '\n' ? ' ' : *globs);
+}
+
 static int print_list(const cJSON *answer)
 {
 	const cJSON *s;
@@ -41,7 +49,7 @@ static int print_list(const cJSON *answer)
 			printf(" (%s)", control_text(s, "tz", ""));
 		printf("; %s", control_text(s, "mode", "full"));
 		if (*control_text(s, "packages", ""))
-			printf(" of %s", control_text(s, "packages", ""));
+			print_packages(control_text(s, "packages", ""));
 		printf("; next %s\n", control_text(s, "next", "never"));
 		if (*control_text(s, "error", ""))
 			printf("%-16s cannot run: %s\n", "",
