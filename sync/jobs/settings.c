@@ -5,6 +5,7 @@
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "sync/jobs/policy/prefetch_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ const char settings_help[] =
 	"                    programs run before and after a sync (600)\n"
 	"  -o logdir=DIR     a log for each run, kept as long as the history\n";
 
-enum kind { SECONDS, PERCENT, COUNT, TEXT, PATH, CHANGE, LABELS };
+enum kind { SECONDS, PERCENT, COUNT, PREFETCH, PATH, CHANGE, LABELS };
 
 static const struct {
 	const char *name;
@@ -40,7 +41,7 @@ static const struct {
 } names[] = {
 	{"poll", SECONDS, offsetof(struct settings, poll_sec)},
 	{"on_change", CHANGE, offsetof(struct settings, on_change)},
-	{"prefetch", TEXT, offsetof(struct settings, prefetch)},
+	{"prefetch", PREFETCH, offsetof(struct settings, prefetch)},
 	{"label", LABELS, offsetof(struct settings, labels)},
 	{"guard_share", PERCENT, offsetof(struct settings, guard_share)},
 	{"guard_count", COUNT, offsetof(struct settings, guard_count)},
@@ -171,10 +172,11 @@ static int set_member(struct settings *s, size_t i, const char *value, char *rea
 		return set_text((char **)(void *)at, value);
 	case LABELS:
 		return set_labels(s, value, reason);
-	case TEXT:
-		break;
+	case PREFETCH:
+		r = prefetch_text_check(value, reason);
+		return r < 0 ? r : set_text((char **)(void *)at, value);
 	}
-	return set_text((char **)(void *)at, value);
+	return -EINVAL;
 }
 
 static size_t find_name(const char *name)

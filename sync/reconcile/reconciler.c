@@ -40,7 +40,10 @@ struct shared_settings *shared_settings_new(struct settings *settings)
 
 	if (!shared)
 		return NULL;
-	if (prefetch_policy_parse(settings->prefetch, &shared->prefetch) < 0) {
+	char reason[TEXT_REASON_SIZE];
+
+	/* it was checked when it was set */
+	if (prefetch_policy_parse(settings->prefetch, &shared->prefetch, reason) < 0) {
 		free(shared);
 		return NULL;
 	}

@@ -94,11 +94,14 @@ static void queue_change(struct reconciler *r)
 		log_warn("a sync cannot be queued: %s", log_strerror(error));
 }
 
-/* Whether the head at the start of the mount is newer than what is shown. */
+/* Whether the head is newer than what is shown. One that came with a policy alone is not. */
 static bool is_behind(struct reconciler *r)
 {
 	mutex_lock(&r->lock);
-	bool is_behind = r->head.sequence != r->view.sequence;
+	bool is_behind =
+		r->head.sequence != r->view.sequence &&
+		(r->head.revision != r->view.revision ||
+			!digest_equal(&r->head.root.digest, &r->view.root.digest));
 
 	mutex_unlock(&r->lock);
 	return is_behind;
@@ -138,7 +141,8 @@ static int poll_channel(struct reconciler *r, char reason[OFFER_REASON_SIZE])
 	if (is_new) {
 		log_info("channel %s is at revision %" PRIu64, result.head.channel,
 			result.head.revision);
-		queue_change(r);
+		if (is_behind(r))
+			queue_change(r);
 	}
 	return 0;
 }
@@ -246,7 +250,7 @@ static void apply_windows(struct reconciler *r)
 	shared_settings_put(settings);
 	mutex_lock(&r->lock);
 	if (r->has_run_rate)
-		now.rate = *rate_stricter(&now.rate, &r->run_rate);
+		now.rate = rate_both(&now.rate, &r->run_rate);
 	r->is_window_open = now.is_open;
 	r->window_changes_ns = now.changes_ns;
 	mutex_unlock(&r->lock);

@@ -5,6 +5,7 @@
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 #include "sync/jobs/calendar/rate.h"
+#include "sync/jobs/policy/prefetch_text.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/reconcile/reconciler_state.h"
 
@@ -152,12 +153,16 @@ static int answer_sync(void *arg, const cJSON *request, cJSON *answer)
 	if (read_packages(request, &packages) < 0)
 		return control_refuse(answer, -EINVAL,
 			"a package's glob is empty or not one line of text");
+	const char *prefetch = control_text(request, "prefetch", "");
+	char reason[TEXT_REASON_SIZE];
+
+	if (prefetch_text_check(prefetch, reason) < 0)
+		return control_refuse(answer, -EINVAL, "--prefetch: %s", reason);
 	struct shared_settings *settings = reconciler_settings(r);
 	const struct run_record run = {.job = "sync",
 		.trigger = RUN_BY_HAND,
 		.selection = (const char *)packages.data,
-		.prefetch =
-			control_text(request, "prefetch", settings->settings.prefetch),
+		.prefetch = *prefetch ? prefetch : settings->settings.prefetch,
 		.is_full = strcmp(mode, "full") == 0,
 		.is_dry = control_is_true(request, "dry_run"),
 		.is_deep = control_is_true(request, "deep"),
@@ -246,6 +251,8 @@ static int check_schedule(const struct schedule_record *s, cJSON *answer)
 		r = schedule_set_zone(&schedule, s->zone, reason);
 	if (r == 0 && *s->splay)
 		r = schedule_set_splay(&schedule, s->splay, reason);
+	if (r == 0)
+		r = prefetch_text_check(s->prefetch, reason);
 	if (r == 0 && *s->rate)
 		r = rate_parse(s->rate, &rate, reason);
 	return r < 0 ? control_refuse(answer, r, "%s", reason) : 0;

@@ -169,6 +169,26 @@ assert_exit 1 "$DEPOTFS" schedule add "$work/mnt" fleet --when 'daily at 04:00'
 "$DEPOTFS" schedule disable "$work/mnt" fleet
 assert_equal enabled "$(schedules '.schedules[0].enabled')" false
 
+step "a policy for the same revision starts no run, neither by its news nor at a mount"
+unmount mnt
+printf '\n' >>"$work/policy"
+"$DEPOTFS" policy "$work/depot" --set "$work/policy" --key-dir "$work/depot.keys" >/dev/null
+mount_depot mnt "$http_url" poll=1,on_change=incremental conf="$work/conf"
+expect_errors mnt 'pre ended|post ended|run [0-9]+|cannot fetch|no source'
+before=$(last_run run)
+sleep 2
+printf '\n' >>"$work/policy"
+forget_served
+"$DEPOTFS" policy "$work/depot" --set "$work/policy" --key-dir "$work/depot.keys" >/dev/null
+wait_for 10 grep -q policy/ "$access_log"
+sleep 1
+is_idle || fail "a run waits: $("$DEPOTFS" jobs "$work/mnt")"
+[ "$("$DEPOTFS" history "$work/mnt" --json | jq '[.runs[] | select(.trigger == "change" and .run > '"$before"')] | length')" -eq 0 ] ||
+	fail "a run was started: $("$DEPOTFS" history "$work/mnt")"
+unmount mnt
+mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
+expect_errors mnt 'pre ended|post ended|run [0-9]+|cannot fetch|no source'
+
 step "outside of its windows background work waits, readers do not"
 printf '[windows never]\nallow = %s 00:00-00:01\ntz = UTC\n' \
 	"$(date -u -d '3 days' +%a | tr '[:upper:]' '[:lower:]')" >>"$work/conf"

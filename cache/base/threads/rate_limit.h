@@ -12,5 +12,6 @@ struct rate_limit {
 		RATE_FIXED,	/* bytes_per_sec, averaged */
 		RATE_IDLE,	/* only what the link has to spare: LEDBAT (RFC 6817) */
 	} kind;
-	uint64_t bytes_per_sec; /* RATE_FIXED: at least 1; else 0 */
+	uint64_t
+		bytes_per_sec; /* RATE_FIXED: at least 1; RATE_IDLE: at most so much, 0: any */
 };

@@ -123,10 +123,13 @@ void rate_format(const struct rate_limit *rate, char out[RATE_TEXT_SIZE])
 	}
 }
 
-const struct rate_limit *rate_stricter(
-	const struct rate_limit *a, const struct rate_limit *b)
+struct rate_limit rate_both(const struct rate_limit *a, const struct rate_limit *b)
 {
-	if (a->kind == RATE_FIXED && b->kind == RATE_FIXED)
-		return b->bytes_per_sec < a->bytes_per_sec ? b : a;
-	return b->kind > a->kind ? b : a;
+	struct rate_limit both = {.kind = a->kind > b->kind ? a->kind : b->kind,
+		.bytes_per_sec = a->bytes_per_sec};
+
+	if (!both.bytes_per_sec ||
+		(b->bytes_per_sec && b->bytes_per_sec < both.bytes_per_sec))
+		both.bytes_per_sec = b->bytes_per_sec;
+	return both;
 }

@@ -13,9 +13,9 @@
 int rate_parse(const char *text, struct rate_limit *out,
 	char reason[TEXT_REASON_SIZE]) WARN_UNUSED;
 
-/* The same in the shortest form that rate_parse() reads back as this rate. */
+/* What rate_parse() has read, in the shortest form that it reads back as this rate. */
 void rate_format(const struct rate_limit *rate, char out[RATE_TEXT_SIZE]);
 
-/* The one of two that leaves more to others: idle, then the smaller number. */
-const struct rate_limit *rate_stricter(
+/* Both at once: idle if one is, and no more than the smaller number. */
+struct rate_limit rate_both(
 	const struct rate_limit *a, const struct rate_limit *b) WARN_UNUSED;

@@ -4,6 +4,7 @@
 #include "cache/base/memory.h"
 #include "sync/jobs/calendar/rate.h"
 #include "sync/jobs/policy/ini.h"
+#include "sync/jobs/policy/prefetch_text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -220,6 +221,10 @@ static int set_prefetch(struct policy_schedule *s, const char *value, bool is_ag
 	if (is_again && s->prefetch != POLICY_PREFETCH_GLOBS)
 		return words_refuse(
 			reason, "'prefetch' is one of cached, none, all, or paths");
+	int r = prefetch_globs_check(value, reason);
+
+	if (r < 0)
+		return r;
 	s->prefetch = POLICY_PREFETCH_GLOBS;
 	return add_globs(&s->prefetch_globs, value, reason);
 }

@@ -73,7 +73,7 @@ static uint64_t budget(const struct throttle *throttle)
 	uint64_t rate = line_rate_best(&throttle->line);
 	uint64_t bytes = BUDGET_FIRST;
 
-	if (throttle->limit.kind == RATE_FIXED &&
+	if (throttle->limit.bytes_per_sec &&
 		(rate == 0 || throttle->limit.bytes_per_sec < rate))
 		rate = throttle->limit.bytes_per_sec;
 	if (rate)
@@ -116,7 +116,10 @@ static void pace_idle(struct throttle *throttle, int64_t now_ns)
 	double rate = ledbat->window * (ledbat->is_starting ? PACE_STARTING : PACE) *
 		      (double)NS_PER_SEC / (double)round_trip_ns(throttle);
 
-	rate_bucket_set(&throttle->bucket, (uint64_t)rate + 1, now_ns);
+	uint64_t most = throttle->limit.bytes_per_sec;
+	uint64_t pace = (uint64_t)rate + 1;
+
+	rate_bucket_set(&throttle->bucket, most && most < pace ? most : pace, now_ns);
 }
 
 void throttle_set(struct throttle *throttle, const struct rate_limit *limit,
@@ -129,8 +132,7 @@ void throttle_set(struct throttle *throttle, const struct rate_limit *limit,
 	if (limit->kind == RATE_IDLE)
 		pace_idle(throttle, now_ns);
 	else
-		rate_bucket_set(&throttle->bucket,
-			limit->kind == RATE_FIXED ? limit->bytes_per_sec : 0, now_ns);
+		rate_bucket_set(&throttle->bucket, limit->bytes_per_sec, now_ns);
 }
 
 void throttle_yield(struct throttle *throttle, bool is_yielding, int64_t now_ns)

@@ -194,6 +194,21 @@ static int switch_over(struct run *run, const struct plan *plan, bool is_complet
 	return 0;
 }
 
+/* What is shown is what a later head names, too (a policy came with it): the next start must not take
+ * the mirror for being behind. */
+static void take_sequence(struct run *run)
+{
+	struct state_view next = *run->view;
+
+	next.sequence = run->head->sequence;
+	if (next.sequence == run->view->sequence)
+		return;
+	if (state_db_view_set(run->env->state, &next) < 0)
+		log_warn("that the newest head changes nothing cannot be written down: "
+			 "the next start looks again");
+	*run->view = next;
+}
+
 /* All that comes after the plan, but for the hook behind it. */
 static int carry_out(
 	struct run *run, struct plan *plan, const struct glob_list *selection)
@@ -215,6 +230,8 @@ static int carry_out(
 		r = -ECANCELED;
 	if (r == 0 && !is_same)
 		r = switch_over(run, plan, selection->count == 0);
+	else if (r == 0 && selection->count == 0)
+		take_sequence(run);
 	if (r == 0 && run->record->is_full) {
 		enter_phase(run, RUN_PHASE_CHECKING);
 		r = run_sweep(run);

@@ -440,7 +440,11 @@ int run_prefetch(
 		.source = run->env->source,
 		.is_cancelled = run->is_cancelled,
 		.timeout_ns = run->env->timeout_ns};
-	int r = prefetch_policy_parse(run->record->prefetch, &p.policy);
+	char reason[TEXT_REASON_SIZE];
+	int r = prefetch_policy_parse(run->record->prefetch, &p.policy, reason);
+
+	if (r == -EINVAL)
+		return run_note_error(run, r, "prefetch: %s", reason);
 
 	bool is_needed = p.policy.kind != PREFETCH_NONE || !pins_are_none(run->env->pins);
 

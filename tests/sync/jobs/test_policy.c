@@ -130,6 +130,7 @@ static void every_mistake_is_named_with_its_line(void **state)
 		{"[schedule a]\npackages = npm/* deb/\n", "line 2: 'deb/': a path"},
 		{"[schedule a]\nprefetch = all\n  npm/*\n",
 			"line 3: 'prefetch' is one of"},
+		{"[schedule a]\nprefetch = cahced\n", "line 2: 'cahced' is neither"},
 		{"[windows w]\nallow = someday\n", "line 2: 'someday' is neither"},
 		{"[schedule a]\nwhen daily\n", "line 2: it is neither a [section]"},
 		{"[schedule a\nwhen = daily\n", "line 1: it is neither a [section]"},

@@ -61,6 +61,7 @@ static void a_value_that_cannot_be_is_refused_with_its_words(void **state)
 	expect_refused("on_change", "maybe");
 	expect_refused("pre_sync", "bin/stop");
 	expect_refused("label", "Site");
+	expect_refused("prefetch", "cahced");
 	assert_int_equal(settings_init(&s), 0);
 	assert_int_equal(settings_set(&s, "colour", "red", reason), -ENOENT);
 	settings_release(&s);

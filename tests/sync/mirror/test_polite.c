@@ -235,6 +235,36 @@ static void a_reader_stops_it_and_a_moment_later_it_goes_on(void **state)
 	assert_int_equal(throttle_wait_read_ns(&t, START + 2 * NS_PER_SEC), 0);
 }
 
+/* What a line of 100 MB/s without a queue gives in ten seconds. */
+static uint64_t fetch_idle(uint64_t bytes_per_sec)
+{
+	const struct rate_limit limit = {
+		.kind = RATE_IDLE, .bytes_per_sec = bytes_per_sec};
+	uint64_t total = 0;
+	struct throttle t;
+
+	throttle_init(&t);
+	throttle_set(&t, &limit, false, START);
+	for (int64_t now = START; now < START + 10 * NS_PER_SEC; now += MS) {
+		uint64_t bytes = 0;
+
+		while (throttle_wait_read_ns(&t, now) == 0 && bytes < 100000) {
+			throttle_answered(&t, 0, 10 * MS, now);
+			throttle_arrived(&t, CHUNK, 4 * 1024 * 1024, now);
+			bytes += CHUNK;
+		}
+		total += bytes;
+	}
+	return total;
+}
+
+static void idle_may_have_a_limit_too(void **state)
+{
+	(void)state;
+	assert_true(fetch_idle(0) > UINT64_C(400000000));
+	assert_in_range(fetch_idle(20000000), 190000000, 206000000);
+}
+
 static void a_pause_lets_end_what_has_begun(void **state)
 {
 	const struct rate_limit none = {0};
@@ -263,6 +293,7 @@ int main(void)
 		cmocka_unit_test(an_idle_window_is_not_grown_by_what_it_does_not_use),
 		cmocka_unit_test(what_is_asked_for_at_once_fits_the_line),
 		cmocka_unit_test(a_reader_stops_it_and_a_moment_later_it_goes_on),
+		cmocka_unit_test(idle_may_have_a_limit_too),
 		cmocka_unit_test(a_pause_lets_end_what_has_begun),
 	};
 

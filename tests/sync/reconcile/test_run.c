@@ -27,6 +27,7 @@ static struct head head;
 static struct run_record record;
 static char message[RUN_MESSAGE_SIZE];
 static const char *prefetch;
+static uint64_t shown_revision;
 
 static int make(void **state)
 {
@@ -38,6 +39,7 @@ static int make(void **state)
 	assert_int_equal(settings_init(&settings), 0);
 	flip_result = 0;
 	prefetch = "none";
+	shown_revision = 5;
 	flips = 0;
 	atomic_store(&is_cancelled, false);
 	return 0;
@@ -90,7 +92,8 @@ static int run_between(const struct catalog_ref *old, const struct catalog_ref *
 		.is_cancelled = &is_cancelled};
 
 	head = (struct head){.root = *new, .revision = 6, .sequence = 9};
-	view = (struct state_view){.root = *old, .revision = 5, .sequence = 8};
+	view = (struct state_view){
+		.root = *old, .revision = shown_revision, .sequence = 8};
 	assert_int_equal(state_db_view_set(db, &view), 0);
 	record = *wanted;
 	record.job = "job";
@@ -286,6 +289,26 @@ static void hooks_are_not_run_if_nothing_changes(void **state)
 	wanted.trigger = RUN_BY_RESUME;
 	assert_int_equal(run_trees("f=1", "f=1", &wanted), 0);
 	assert_ran("");
+}
+
+/* Else each start of the mount takes it for being behind. */
+static void a_run_without_changes_takes_up_the_heads_sequence(void **state)
+{
+	struct run_record wanted = by_hand;
+	struct state_view written;
+
+	(void)state;
+	shown_revision = 6;
+	assert_int_equal(run_trees("a// a/f=1", "a// a/f=1", &wanted), 0);
+	assert_int_equal(flips, 0);
+	assert_int_equal(state_db_view_get(db, &written), 0);
+	assert_int_equal(written.sequence, 9);
+	assert_int_equal(view.sequence, 9);
+	/* but not if it was for some packages alone */
+	wanted.selection = "a";
+	assert_int_equal(run_trees("a// a/f=1", "a// a/f=1", &wanted), 0);
+	assert_int_equal(state_db_view_get(db, &written), 0);
+	assert_int_equal(written.sequence, 8);
 }
 
 #define TEN "a// a/0=1 a/1=1 a/2=1 a/3=1 a/4=1 a/5=1 a/6=1 b// b/f=1"
@@ -489,6 +512,8 @@ int main(void)
 			a_run_switches_over_and_records_what_it_changed, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_flip_that_fails_leaves_no_record_of_changes, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_run_without_changes_takes_up_the_heads_sequence, make, drop),
 		cmocka_unit_test_setup_teardown(
 			the_guard_stops_what_removes_more_than_its_share, make, drop),
 		cmocka_unit_test_setup_teardown(
