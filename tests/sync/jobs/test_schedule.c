@@ -120,6 +120,26 @@ static void a_text_that_is_no_schedule_is_refused_with_its_reason(void **state)
 	}
 }
 
+/* Field by field: padding has no meaning. */
+static void assert_alike(const struct schedule *a, const struct schedule *b)
+{
+	assert_int_equal(a->kind, b->kind);
+	assert_string_equal(a->zone, b->zone);
+	assert_int_equal(a->splay_s, b->splay_s);
+	assert_int_equal(a->cron.minutes, b->cron.minutes);
+	assert_int_equal(a->cron.hours, b->cron.hours);
+	assert_int_equal(a->cron.days, b->cron.days);
+	assert_int_equal(a->cron.months, b->cron.months);
+	assert_int_equal(a->cron.weekdays, b->cron.weekdays);
+	assert_int_equal(a->every_s, b->every_s);
+	assert_int_equal(a->every_days, b->every_days);
+	assert_int_equal(a->month_day, b->month_day);
+	assert_int_equal(a->nth, b->nth);
+	assert_int_equal(a->weekday, b->weekday);
+	assert_int_equal(a->delay_days, b->delay_days);
+	assert_int_equal(a->minute, b->minute);
+}
+
 static void letters_blanks_and_full_names_do_not_matter(void **state)
 {
 	static const char *const pairs[][2] = {
@@ -140,8 +160,7 @@ static void letters_blanks_and_full_names_do_not_matter(void **state)
 		struct schedule a = parsed(pairs[i][0]);
 		struct schedule b = parsed(pairs[i][1]);
 
-		a.cron.is_either = b.cron.is_either;
-		assert_memory_equal(&a, &b, sizeof(a));
+		assert_alike(&a, &b);
 	}
 }
 
