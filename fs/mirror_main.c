@@ -184,16 +184,44 @@ static int load_view(struct mirror *m)
 	return r < 0 ? r : view_load(m->view);
 }
 
+/* Its root catalog is not on this machine (what is damaged is removed), and this is what became of
+ * asking for it. Anything else may be over at the next start: what a mirror composed, and no
+ * source has, must not be given up for it. */
+static bool is_not_here(int error)
+{
+	return error == -ENOENT || error == -EBADMSG || error == -EUCLEAN ||
+	       error == -EHOSTUNREACH || error == -ETIMEDOUT;
+}
+
+/* A source may have it when it answers again. */
+static bool is_passing(int error)
+{
+	return error == -EHOSTUNREACH || error == -ETIMEDOUT;
+}
+
 /* What was shown last; the channel's newest where nothing was, or where that was lost. */
 static int open_view(struct mirror *m)
 {
 	const struct head *head = &m->channel.head;
 	int r = state_db_view_get(m->state, &m->shown);
+	bool is_kept = false;
 
+	if (r < 0 && r != -ENOENT)
+		return log_error_errno(r,
+			"what was shown last cannot be read from the records in %s: %s; "
+			"nothing is changed, try again",
+			m->options->cache, log_strerror(r));
 	if (r == 0) {
 		r = load_view(m);
 		if (r == 0)
 			return 0;
+		if (!is_not_here(r))
+			return log_error_errno(r,
+				"the root catalog of what was shown last, revision "
+				"%" PRIu64 ", cannot be opened: %s; nothing is changed, "
+				"mend the disk of %s and try again",
+				m->shown.revision, log_strerror(r), m->options->cache);
+		is_kept = is_passing(r);
 		log_warn("what was shown last, revision %" PRIu64
 			 ", cannot be had any more (%s): going on with the channel's "
 			 "newest",
@@ -210,7 +238,7 @@ static int open_view(struct mirror *m)
 		return log_error_errno(r,
 			"the root catalog of revision %" PRIu64 " cannot be had: %s",
 			head->revision, log_strerror(r));
-	if (state_db_view_set(m->state, &m->shown) < 0)
+	if (!is_kept && state_db_view_set(m->state, &m->shown) < 0)
 		log_warn("what is shown cannot be written down: the next start shows the "
 			 "channel's newest");
 	return 0;

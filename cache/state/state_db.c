@@ -152,6 +152,89 @@ static bool is_damage(int code)
 	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
+/* A row whose bits flipped is no row: SQLite has no sums of its own. */
+static int64_t view_sum(const struct state_view *v)
+{
+	const uint64_t numbers[] = {v->root.stored_bytes, v->root.raw_bytes, v->revision,
+		v->sequence, (uint64_t)v->time_ns};
+
+	return (int64_t)hash64(numbers, sizeof(numbers),
+		digest_key(&v->root.digest) ^
+			hash64(v->root.digest.bytes, DIGEST_SIZE, 0));
+}
+
+static const char view_query[] =
+	"SELECT digest, stored, raw, revision, sequence, time_ns, sum FROM view";
+
+/* Whether the row is what was written. */
+static bool take_view(sqlite3_stmt *st, struct state_view *out)
+{
+	struct state_view v = {0};
+
+	if (sqlite3_column_bytes(st, 0) == DIGEST_SIZE)
+		memcpy(v.root.digest.bytes, sqlite3_column_blob(st, 0), DIGEST_SIZE);
+	v.root.stored_bytes = (uint64_t)sqlite3_column_int64(st, 1);
+	v.root.raw_bytes = (uint64_t)sqlite3_column_int64(st, 2);
+	v.revision = (uint64_t)sqlite3_column_int64(st, 3);
+	v.sequence = (uint64_t)sqlite3_column_int64(st, 4);
+	v.time_ns = sqlite3_column_int64(st, 5);
+	if (sqlite3_column_int64(st, 6) != view_sum(&v))
+		return false;
+	*out = v;
+	return true;
+}
+
+/* "file:" and the path, in which an URI's own characters are escaped. */
+static int immutable_uri(const char *path, char out[3 * PATH_MAX + 32])
+{
+	static const char special[] = "%?#";
+	size_t n = (size_t)snprintf(out, 8, "file:");
+
+	for (; *path && n < 3 * PATH_MAX; path++)
+		n += (size_t)snprintf(out + n, 4,
+			strchr(special, *path) ? "%%%02x" : "%c", (unsigned char)*path);
+	return *path					   ? -ENAMETOOLONG
+	       : snprintf(out + n, 16, "?immutable=1") < 0 ? -EIO
+							   : 0;
+}
+
+/* Reads the view out of a file that cannot be opened as it should be, and changes nothing of it: its
+ * log is left out. */
+static int read_view(sqlite3 *sql, struct state_view *out, bool *out_has)
+{
+	sqlite3_stmt *st = NULL;
+	int code = sqlite3_prepare_v2(sql, view_query, -1, &st, NULL);
+
+	if (code == SQLITE_OK)
+		code = sqlite3_step(st);
+	*out_has = code == SQLITE_ROW && take_view(st, out);
+	(void)sqlite3_finalize(st);
+	return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : -EIO;
+}
+
+/* What is shown must not be forgotten with the rest: the next to be written down would take its
+ * place, and what only it names be let go. */
+static int save_view(struct state_db *db)
+{
+	char uri[3 * PATH_MAX + 32];
+	struct stat st;
+	sqlite3 *sql = NULL;
+
+	if (db->has_view || stat(db->path, &st) < 0 || st.st_size == 0)
+		return 0;
+	int r = immutable_uri(db->path, uri);
+
+	if (r == 0 &&
+		sqlite3_open_v2(uri, &sql,
+			SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+			NULL) != SQLITE_OK)
+		r = -EIO;
+	if (r == 0)
+		r = read_view(sql, &db->view, &db->has_view);
+	(void)sqlite3_close(sql);
+	return r;
+}
+
 /* Sets db->sql: the file, a fresh one, or memory. */
 static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
 {
@@ -176,6 +259,12 @@ static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
 	if (code == SQLITE_BUSY)
 		return log_error_errno(-EBUSY,
 			"another process has %s open: end it and try again", db->path);
+	if (save_view(db) < 0)
+		return log_error_errno(-EIO,
+			"%s cannot be read (%s), and what is shown stands in it: mend "
+			"the "
+			"disk, or move the file away to begin with the channel's newest",
+			db->path, reason);
 	log_warn("%s cannot be used (%s): until the next start, history, pins and "
 		 "schedules are "
 		 "kept in memory only",
@@ -185,6 +274,26 @@ static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
 		return 0;
 	disconnect(db);
 	return -ENOMEM;
+}
+
+static int set_view_locked(struct state_db *db, const struct state_view *view)
+	REQUIRES(db->lock)
+{
+	sqlite3_stmt *st;
+	int r = state_take(db,
+		"INSERT OR REPLACE INTO view VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", &st);
+
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_blob(
+		st, 1, view->root.digest.bytes, DIGEST_SIZE, SQLITE_STATIC);
+	(void)sqlite3_bind_int64(st, 2, (int64_t)view->root.stored_bytes);
+	(void)sqlite3_bind_int64(st, 3, (int64_t)view->root.raw_bytes);
+	(void)sqlite3_bind_int64(st, 4, (int64_t)view->revision);
+	(void)sqlite3_bind_int64(st, 5, (int64_t)view->sequence);
+	(void)sqlite3_bind_int64(st, 6, view->time_ns);
+	(void)sqlite3_bind_int64(st, 7, view_sum(view));
+	return state_run(db, st);
 }
 
 int state_db_open(const char *cache_path, struct state_db **out) NO_LOCK_CHECK
@@ -209,6 +318,13 @@ int state_db_open(const char *cache_path, struct state_db **out) NO_LOCK_CHECK
 		return r;
 	}
 	mutex_init(&db->lock);
+	/* in memory now; the file has it still */
+	if (db->has_view)
+		r = set_view_locked(db, &db->view);
+	if (r < 0) {
+		state_db_close(TAKE_PTR(db));
+		return r;
+	}
 	*out = TAKE_PTR(db);
 	return 0;
 }
@@ -221,37 +337,6 @@ void state_db_close(struct state_db *db)
 	mutex_release(&db->lock);
 	free(db->path);
 	free(db);
-}
-
-/* A row whose bits flipped is no row: SQLite has no sums of its own. */
-static int64_t view_sum(const struct state_view *v)
-{
-	const uint64_t numbers[] = {v->root.stored_bytes, v->root.raw_bytes, v->revision,
-		v->sequence, (uint64_t)v->time_ns};
-
-	return (int64_t)hash64(numbers, sizeof(numbers),
-		digest_key(&v->root.digest) ^
-			hash64(v->root.digest.bytes, DIGEST_SIZE, 0));
-}
-
-static int set_view_locked(struct state_db *db, const struct state_view *view)
-	REQUIRES(db->lock)
-{
-	sqlite3_stmt *st;
-	int r = state_take(db,
-		"INSERT OR REPLACE INTO view VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", &st);
-
-	if (r < 0)
-		return r;
-	(void)sqlite3_bind_blob(
-		st, 1, view->root.digest.bytes, DIGEST_SIZE, SQLITE_STATIC);
-	(void)sqlite3_bind_int64(st, 2, (int64_t)view->root.stored_bytes);
-	(void)sqlite3_bind_int64(st, 3, (int64_t)view->root.raw_bytes);
-	(void)sqlite3_bind_int64(st, 4, (int64_t)view->revision);
-	(void)sqlite3_bind_int64(st, 5, (int64_t)view->sequence);
-	(void)sqlite3_bind_int64(st, 6, view->time_ns);
-	(void)sqlite3_bind_int64(st, 7, view_sum(view));
-	return state_run(db, st);
 }
 
 /* The file turned out to be damaged under way. What is shown must not depend on it. */
@@ -298,32 +383,19 @@ int state_take(struct state_db *db, const char *text, sqlite3_stmt **out)
 
 int state_db_view_get(struct state_db *db, struct state_view *out)
 {
-	struct state_view v = {0};
+	struct state_view v;
 	sqlite3_stmt *st;
 
 	mutex_lock(&db->lock);
-	int r = state_take(db,
-		"SELECT digest, stored, raw, revision, sequence, time_ns, sum FROM view",
-		&st);
+	int r = state_take(db, view_query, &st);
 
 	if (r == 0) {
 		r = state_step(db, st);
-		if (r == 0) {
-			if (sqlite3_column_bytes(st, 0) == DIGEST_SIZE)
-				memcpy(v.root.digest.bytes, sqlite3_column_blob(st, 0),
-					DIGEST_SIZE);
-			v.root.stored_bytes = (uint64_t)sqlite3_column_int64(st, 1);
-			v.root.raw_bytes = (uint64_t)sqlite3_column_int64(st, 2);
-			v.revision = (uint64_t)sqlite3_column_int64(st, 3);
-			v.sequence = (uint64_t)sqlite3_column_int64(st, 4);
-			v.time_ns = sqlite3_column_int64(st, 5);
-			if (sqlite3_column_int64(st, 6) != view_sum(&v)) {
-				log_error("the view in %s is damaged: the channel's head "
-					  "is "
-					  "shown instead",
-					db->path);
-				r = -ENOENT;
-			}
+		if (r == 0 && !take_view(st, &v)) {
+			log_error("the view in %s is damaged: the channel's head is "
+				  "shown instead",
+				db->path);
+			r = -ENOENT;
 		}
 		(void)sqlite3_reset(st);
 	}

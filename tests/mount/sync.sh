@@ -82,6 +82,23 @@ mount_mirror
 assert_equal "a dropped file" "$(cat "$work/mnt/pkg/b/1.0/VERSION")" "b 1.0"
 assert_state "$work/mnt/pkg/b/1.0/VERSION" stale
 
+step "catalogs that the disk cannot read: no mount, and what was stale is not given up"
+unmount mnt
+find mnt.cache/catalog -type f >catalogs
+while read -r file; do
+	mv "$file" "$file.away"
+	mkdir "$file" # opens, and cannot be mapped
+done <catalogs
+assert_exit 1 "$DEPOTFS" mount "$http_url" "$work/mnt" -o "key=$key,cache=$work/mnt.cache,poll=0"
+assert_says 'root catalog of what was shown last, revision 2, cannot be opened: .*; nothing is changed'
+while read -r file; do
+	rmdir "$file"
+	mv "$file.away" "$file"
+done <catalogs
+mount_mirror
+assert_equal "a dropped file" "$(cat "$work/mnt/pkg/b/1.0/VERSION")" "b 1.0"
+assert_state "$work/mnt/pkg/b/1.0/VERSION" stale
+
 step "full: exactly the master's tree, in the mount and on the disk"
 find "$work/mnt" -type f -exec cat {} + >/dev/null
 objects >"$work/before"

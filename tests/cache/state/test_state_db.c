@@ -436,6 +436,31 @@ static int open_read_only(const char *dir)
 	return 0;
 }
 
+/* With what it knew, as far as that is in the file itself. */
+static int open_known_read_only(const char *dir)
+{
+	struct state_view v = view_of(7);
+	struct state_view got;
+	struct state_db *own;
+
+	CHILD_EXPECT(state_db_open(dir, &own) == 0);
+	CHILD_EXPECT(state_db_view_set(own, &v) == 0);
+	state_db_close(own);
+	CHILD_EXPECT(mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+	CHILD_EXPECT(state_db_open(dir, &own) == 0);
+	CHILD_EXPECT(state_db_view_get(own, &got) == 0 && got.revision == 7);
+	CHILD_EXPECT(memcmp(&got.root, &v.root, sizeof(v.root)) == 0);
+	v = view_of(8);
+	CHILD_EXPECT(state_db_view_set(own, &v) == 0);
+	state_db_close(own);
+	/* what was set meanwhile was set in memory only */
+	CHILD_EXPECT(mount(NULL, dir, NULL, MS_REMOUNT, NULL) == 0);
+	CHILD_EXPECT(state_db_open(dir, &own) == 0);
+	CHILD_EXPECT(state_db_view_get(own, &got) == 0 && got.revision == 7);
+	state_db_close(own);
+	return 0;
+}
+
 static void expect_on_small_disk(int (*run)(const char *dir))
 {
 	int status = on_small_disk(run);
@@ -461,6 +486,42 @@ static void on_a_read_only_disk_the_records_are_kept_in_memory(void **state)
 {
 	(void)state;
 	expect_on_small_disk(open_read_only);
+}
+
+static void what_was_shown_is_known_on_a_disk_that_takes_nothing(void **state)
+{
+	(void)state;
+	expect_on_small_disk(open_known_read_only);
+}
+
+/* No file of SQLite's has ever been a directory: it stands for all that the disk will not read. */
+static void what_cannot_be_read_is_not_begun_anew(void **state)
+{
+	struct state_view got;
+	struct state_db *own;
+	char path[128];
+	char away[128];
+
+	(void)state;
+	struct state_view v = view_of(3);
+
+	assert_int_equal(state_db_view_set(db, &v), 0);
+	state_db_close(db);
+	db = NULL;
+	(void)snprintf(path, sizeof(path), "%s/state.db", scratch.path);
+	(void)snprintf(away, sizeof(away), "%s/away", scratch.path);
+	assert_int_equal(rename(path, away), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/state.db/some file", scratch.path);
+	scratch_write(&scratch, "state.db/some file", "x", 1);
+	assert_int_equal(state_db_open(scratch.path, &own), -EIO);
+	assert_int_equal(unlink(path), 0);
+	(void)snprintf(path, sizeof(path), "%s/state.db", scratch.path);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rename(away, path), 0);
+	assert_int_equal(state_db_open(scratch.path, &db), 0);
+	assert_int_equal(state_db_view_get(db, &got), 0);
+	assert_int_equal(got.revision, 3);
 }
 
 static void a_second_process_is_refused(void **state)
@@ -523,6 +584,10 @@ int main(void)
 			on_a_full_disk_the_records_are_kept_in_memory, make, drop),
 		cmocka_unit_test_setup_teardown(
 			on_a_read_only_disk_the_records_are_kept_in_memory, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_was_shown_is_known_on_a_disk_that_takes_nothing, make, drop),
+		cmocka_unit_test_setup_teardown(
+			what_cannot_be_read_is_not_begun_anew, make, drop),
 		cmocka_unit_test_setup_teardown(a_second_process_is_refused, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_hundred_thousand_changes_are_written_in_no_time, make, drop),
