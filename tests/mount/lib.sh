@@ -81,6 +81,7 @@ sanitizer_log=$work/sanitizer
 export ASAN_OPTIONS=log_path=$sanitizer_log:exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=log_path=$sanitizer_log:print_stacktrace=1
 export TSAN_OPTIONS=log_path=$sanitizer_log:exitcode=99:atexit_sleep_ms=0:second_deadlock_stack=1
+TSAN_OPTIONS+=:suppressions=$source_dir/tests/support/tsan.supp
 export LSAN_OPTIONS=log_path=$sanitizer_log
 
 is_running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
