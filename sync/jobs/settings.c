@@ -225,8 +225,10 @@ int settings_read(struct settings *s, const char *path, char reason[TEXT_REASON_
 {
 	AUTO_BUFFER struct buffer text = BUFFER_INIT(FILE_MAX_BYTES);
 	struct policy local;
-	int r = io_read_file(AT_FDCWD, path, &text);
+	int r = io_read_regular(AT_FDCWD, path, &text);
 
+	if (r == -EINVAL)
+		return words_refuse(reason, "it is no regular file");
 	if (r < 0) {
 		(void)words_refuse(reason, "%s", log_strerror(r));
 		return r;

@@ -172,20 +172,6 @@ void reconciler_wake(struct reconciler *r)
 	mutex_unlock(&r->lock);
 }
 
-int reconciler_poll(struct reconciler *r)
-{
-	mutex_lock(&r->lock);
-	uint64_t ticket = ++r->polls_wanted;
-
-	condition_broadcast(&r->changed);
-	while (r->polls_done < ticket && !r->is_stopping)
-		condition_wait(&r->changed, &r->lock);
-	int result = r->polls_done < ticket ? -ECANCELED : r->poll_result;
-
-	mutex_unlock(&r->lock);
-	return result;
-}
-
 int reconciler_queue_schedule(
 	struct reconciler *r, const struct schedule_record *schedule, int64_t *out_id)
 {
@@ -230,19 +216,38 @@ static void reset_progress(struct run_progress *p)
 	atomic_store(&p->fetch.contents_failed, 0);
 }
 
+/* Has the channel asked for news; a cancelled run does not wait for the answer. 0, -ECANCELED, or the
+ * channel's error with its words. */
+static int poll_now(struct reconciler *r, const atomic_bool *is_cancelled,
+	char reason[OFFER_REASON_SIZE])
+{
+	mutex_lock(&r->lock);
+	uint64_t ticket = ++r->polls_wanted;
+
+	condition_broadcast(&r->changed);
+	while (r->polls_done < ticket && !r->is_stopping && !atomic_load(is_cancelled))
+		condition_wait(&r->changed, &r->lock);
+	int result = r->polls_done < ticket ? -ECANCELED : r->poll_result;
+
+	memcpy(reason, r->poll_reason, OFFER_REASON_SIZE);
+	mutex_unlock(&r->lock);
+	return result;
+}
+
 /* News first, unless they are what started it. */
 static int ask_for_news(struct reconciler *r, struct run *run)
 {
+	char reason[OFFER_REASON_SIZE];
+
 	if (atomic_load(run->is_cancelled))
 		return -ECANCELED;
 	if (run->record->trigger == RUN_BY_CHANGE)
 		return 0;
-	int error = reconciler_poll(r);
+	int error = poll_now(r, run->is_cancelled, reason);
 
 	if (error == 0 || error == -ECANCELED)
 		return error;
-	return run_note_error(
-		run, error, "the channel cannot be asked: %s", log_strerror(error));
+	return run_note_error(run, error, "the channel cannot be asked: %s", reason);
 }
 
 static void execute(struct reconciler *r, struct run_record *record)
@@ -266,6 +271,7 @@ static void execute(struct reconciler *r, struct run_record *record)
 	mutex_lock(&r->lock);
 	head = r->head;
 	view = r->view;
+	record->revision_before = record->revision_after = view.revision;
 	if (record->trigger != RUN_BY_HAND)
 		run.next_attempt_ns =
 			retries_after(&r->retries, record->job, clock_real_ns());

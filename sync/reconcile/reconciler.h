@@ -69,6 +69,3 @@ size_t reconciler_roots(
 
 /* Whether the mount's prefetch policy wants this file here. Any thread. */
 bool reconciler_promises(struct reconciler *reconciler, const char *path);
-
-/* Asks the channel for news now. 0, or follower_poll()'s errors. The runner's thread. */
-int reconciler_poll(struct reconciler *reconciler) WARN_UNUSED;

@@ -8,13 +8,15 @@
 #include "sync/jobs/policy/prefetch_text.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/reconcile/reconciler_state.h"
+#include "sync/watch/json_text.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define JOBS_LISTED	  100
-#define SELECTION_MAX	  (64 * 1024)
-#define SCHEDULE_NAME_MAX 64
+#define JOBS_LISTED	   100
+#define JOB_SKIPPED_LISTED 100
+#define SELECTION_MAX	   (64 * 1024)
+#define SCHEDULE_NAME_MAX  64
 
 static void add_progress(struct reconciler *r, cJSON *run)
 {
@@ -91,6 +93,19 @@ static int answer_jobs(void *arg, const cJSON *request, cJSON *answer)
 	return error;
 }
 
+/* The first of what a run could not do; `history --run` has all. */
+static int add_skipped(struct reconciler *r, int64_t id, cJSON *answer)
+{
+	struct skipped_list list = {0};
+	int error = state_db_skipped_list(r->env.state, id, 0, JOB_SKIPPED_LISTED, &list);
+	cJSON *skipped = cJSON_AddArrayToObject(answer, "skipped_paths");
+
+	for (size_t i = 0; i < list.count; i++)
+		record_add_skipped(skipped, &list.items[i]);
+	skipped_list_release(&list);
+	return error;
+}
+
 static int answer_job(void *arg, const cJSON *request, cJSON *answer)
 {
 	struct reconciler *r = arg;
@@ -104,6 +119,13 @@ static int answer_job(void *arg, const cJSON *request, cJSON *answer)
 	if (error == 0)
 		describe_run(r, &list.items[0], answer);
 	run_list_release(&list);
+	if (error == 0)
+		error = add_skipped(r, id, answer);
+	mutex_lock(&r->lock);
+	int64_t next_ns = retries_of(&r->retries, id);
+
+	mutex_unlock(&r->lock);
+	control_add_time(answer, "next_attempt", next_ns);
 	return error;
 }
 
@@ -116,6 +138,10 @@ static int answer_job_cancel(void *arg, const cJSON *request, cJSON *answer)
 	if (error == -ENOENT)
 		return control_refuse(
 			answer, error, "run %lld neither runs nor waits", (long long)id);
+	/* it may wait for the channel's answer */
+	mutex_lock(&r->lock);
+	condition_broadcast(&r->changed);
+	mutex_unlock(&r->lock);
 	return error;
 }
 
@@ -200,8 +226,8 @@ static int answer_schedule_list(void *arg, const cJSON *request, cJSON *answer)
 		cJSON_AddStringToObject(o, "tz", s->zone);
 		cJSON_AddStringToObject(o, "splay", s->splay);
 		cJSON_AddStringToObject(o, "mode", *s->mode ? s->mode : "full");
-		cJSON_AddStringToObject(o, "packages", s->packages);
-		cJSON_AddStringToObject(o, "prefetch", s->prefetch);
+		json_add_text(o, "packages", s->packages);
+		json_add_text(o, "prefetch", s->prefetch);
 		cJSON_AddStringToObject(o, "rate", s->rate);
 		cJSON_AddStringToObject(o, "error", t->error);
 		control_add_time(o, "last", s->last_run_ns);

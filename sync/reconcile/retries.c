@@ -17,7 +17,8 @@ void retry_release(struct run_record *record)
 /* What is needed to run it again. */
 static bool copy_record(const struct run_record *from, struct run_record *out)
 {
-	*out = (struct run_record){.job = mem_strdup(from->job),
+	*out = (struct run_record){.id = from->id,
+		.job = mem_strdup(from->job),
 		.selection = mem_strdup(from->selection ? from->selection : ""),
 		.prefetch = mem_strdup(from->prefetch ? from->prefetch : ""),
 		.trigger = from->trigger,
@@ -92,6 +93,7 @@ int64_t retries_add(
 
 	if (!item)
 		return 0;
+	item->record.id = record->id;
 	item->at_ns = now_ns + wait_ns(retries, record->job, item->failures++);
 	return item->at_ns;
 }
@@ -132,4 +134,13 @@ int64_t retries_next_ns(const struct retries *retries)
 		if (retries->items[i].at_ns < next_ns)
 			next_ns = retries->items[i].at_ns;
 	return next_ns;
+}
+
+int64_t retries_of(const struct retries *retries, int64_t run)
+{
+	for (size_t i = 0; i < retries->count; i++)
+		if (retries->items[i].record.id == run &&
+			retries->items[i].at_ns != RETRY_NEVER)
+			return retries->items[i].at_ns;
+	return 0;
 }

@@ -53,5 +53,8 @@ int64_t retries_after(const struct retries *retries, const char *job, int64_t no
 bool retries_take(struct retries *retries, int64_t now_ns, struct run_record *out);
 void retry_release(struct run_record *record);
 
+/* When this run, which failed, will be tried again; 0: it will not, or it is queued already. */
+int64_t retries_of(const struct retries *retries, int64_t run);
+
 /* The earliest time; RETRY_NEVER if there is none. */
 int64_t retries_next_ns(const struct retries *retries);

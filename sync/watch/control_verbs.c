@@ -5,6 +5,7 @@
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
 #include "sync/watch/control.h"
+#include "sync/watch/json_text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -32,7 +33,7 @@ int control_refuse(cJSON *answer, int error, const char *format, ...)
 	(void)vsnprintf(words, sizeof(words), format, args);
 	va_end(args);
 	cJSON_DeleteItemFromObjectCaseSensitive(answer, "error");
-	cJSON_AddStringToObject(answer, "error", words);
+	json_add_text(answer, "error", words);
 	return error;
 }
 

@@ -110,6 +110,8 @@ stop_nginx
 mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
 wait_for 30 test -s "$work/post.env"
 assert_has "$work/post.env" '^DEPOTFS_OUTCOME=failed$'
+wait_for 10 is_idle
+assert_equal "what a run showed that got no news" "$(last_run revision_before)" 4
 unmount mnt
 start_nginx "$work/depot"
 mount_depot mnt "$http_url" poll=0,on_change=none conf="$work/conf"
@@ -217,3 +219,18 @@ ran() { "$DEPOTFS" history "$work/mnt" --json | jq -e 'any(.runs[]; .trigger == 
 wait_for $((70 - ($(now_ms) - often_since) / 1000)) ran
 wait_for 20 is_idle
 unmount mnt
+
+step "a run that waits for the channel's answer is cancelled at once"
+start_bad_server "$work/depot" hang --only '/channel/*' --after 1
+mount_depot mnt "$bad_url" poll=0,on_change=none,timeout=20
+expect_errors mnt 'run [0-9]+|cannot fetch'
+"$DEPOTFS" sync "$work/mnt" >/dev/null
+wait_for 5 test "$(last_run state)" = running
+waiting=$(last_run run)
+sleep 0.3
+assert_exit 0 "$DEPOTFS" job cancel "$work/mnt" "$waiting"
+wait_for 3 is_idle
+assert_equal "state" "$(last_run state)" cancelled
+assert_equal "what it showed" "$(last_run revision_before)" "$(revision)"
+unmount mnt
+stop_bad_server

@@ -92,12 +92,8 @@ int io_pread_exact(int fd, void *data, size_t len, off_t offset)
 	return (size_t)n == len ? 0 : -EBADMSG;
 }
 
-int io_read_file(int dirfd, const char *path, struct buffer *out)
+static int read_all(int fd, struct buffer *out)
 {
-	AUTO_CLOSE int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
 	for (;;) {
 		size_t step = 16 * 1024;
 
@@ -122,6 +118,24 @@ int io_read_file(int dirfd, const char *path, struct buffer *out)
 		if ((size_t)n < step)
 			return 0;
 	}
+}
+
+int io_read_file(int dirfd, const char *path, struct buffer *out)
+{
+	AUTO_CLOSE int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : read_all(fd, out);
+}
+
+int io_read_regular(int dirfd, const char *path, struct buffer *out)
+{
+	AUTO_CLOSE int fd =
+		openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? read_all(fd, out) : -EINVAL;
 }
 
 int io_mkdirs(const char *path, mode_t mode)

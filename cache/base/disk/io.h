@@ -25,6 +25,10 @@ int io_pread_exact(int fd, void *data, size_t len, off_t offset) WARN_UNUSED;
 /* Appends the whole file to `out`, whose maximum bounds it (-EFBIG). */
 int io_read_file(int dirfd, const char *path, struct buffer *out) WARN_UNUSED;
 
+/* As io_read_file(), for what an admin names: -EINVAL unless it is a regular file, so that a FIFO or a
+ * device is not waited for. */
+int io_read_regular(int dirfd, const char *path, struct buffer *out) WARN_UNUSED;
+
 /* Creates `path` and its missing parents (mode for each). An existing directory is fine. */
 int io_mkdirs(const char *path, mode_t mode) WARN_UNUSED;
 

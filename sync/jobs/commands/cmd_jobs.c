@@ -120,6 +120,16 @@ static int print_job(const cJSON *run)
 		control_number(run, "bytes_reused", 0) / (1 << 20));
 	if (*control_text(run, "message", ""))
 		printf("%s\n", control_text(run, "message", ""));
+	if (control_text(run, "next_attempt", NULL))
+		printf("next attempt   %s\n", control_text(run, "next_attempt", "?"));
+	const cJSON *paths = cJSON_GetObjectItemCaseSensitive(run, "skipped_paths");
+	const cJSON *path;
+
+	cJSON_ArrayForEach(path, paths) record_print_skipped(path);
+	double more = control_number(run, "skipped", 0) - cJSON_GetArraySize(paths);
+
+	if (more > 0)
+		printf("and %.0f more: 'depotfs history' tells of up to 1000\n", more);
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 

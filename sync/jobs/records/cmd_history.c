@@ -100,15 +100,6 @@ static void print_item(const cJSON *item, const char *word)
 	(void)putchar('\n');
 }
 
-static void print_skipped(const cJSON *item)
-{
-	AUTO_FREE char *path = record_path_of(item);
-
-	printf("skipped   ");
-	record_print_path(stdout, path ? path : "");
-	printf(": %s\n", control_text(item, "reason", ""));
-}
-
 /* All pages of a run's list, each item printed as it comes: there may be a million. */
 static int print_list(const struct arguments *a, const char *verb)
 {
@@ -137,7 +128,7 @@ static int print_list(const struct arguments *a, const char *verb)
 			} else if (is_changes) {
 				print_item(item, "what");
 			} else {
-				print_skipped(item);
+				record_print_skipped(item);
 			}
 			is_first = false;
 		}

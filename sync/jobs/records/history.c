@@ -87,15 +87,8 @@ static int answer_skipped(void *arg, const cJSON *request, cJSON *answer)
 		return r;
 	cJSON *skipped = cJSON_AddArrayToObject(answer, "skipped");
 
-	for (size_t i = 0; i < list.count && r == 0; i++) {
-		cJSON *item = add_object(skipped);
-
-		r = item ? 0 : -ENOMEM;
-		if (!item)
-			break;
-		record_add_path(item, "path", list.items[i].path);
-		cJSON_AddStringToObject(item, "reason", list.items[i].reason);
-	}
+	for (size_t i = 0; i < list.count; i++)
+		record_add_skipped(skipped, &list.items[i]);
 	cJSON_AddNumberToObject(answer, "last", (double)list.last);
 	skipped_list_release(&list);
 	return r;

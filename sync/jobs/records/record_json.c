@@ -4,44 +4,10 @@
 #include "cache/base/data/hash.h"
 #include "cache/base/memory.h"
 #include "sync/watch/control_verbs.h"
+#include "sync/watch/json_text.h"
 
 #include <stdbool.h>
 #include <string.h>
-#include <utf8proc.h>
-
-/* The bytes that the next character takes, negative if it is none: then one byte is to be skipped. */
-static utf8proc_ssize_t next_character(const char *at, size_t len)
-{
-	utf8proc_int32_t point;
-
-	return utf8proc_iterate(
-		(const utf8proc_uint8_t *)at, (utf8proc_ssize_t)len, &point);
-}
-
-/* A copy with U+FFFD for what is no UTF-8. NULL when memory is short. */
-static char *make_text(const char *path, bool *out_is_exact)
-{
-	static const char replacement[] = "\xef\xbf\xbd";
-	size_t left = strlen(path);
-	char *text = mem_alloc(left * (sizeof(replacement) - 1) + 1);
-	size_t len = 0;
-
-	*out_is_exact = true;
-	while (text && left) {
-		utf8proc_ssize_t n = next_character(path, left);
-		const char *from = n > 0 ? path : replacement;
-		size_t take = n > 0 ? (size_t)n : sizeof(replacement) - 1;
-
-		memcpy(text + len, from, take);
-		len += take;
-		*out_is_exact &= n > 0;
-		path += n > 0 ? n : 1;
-		left -= n > 0 ? (size_t)n : 1;
-	}
-	if (text)
-		text[len] = '\0';
-	return text;
-}
 
 static void add_hex(cJSON *object, const char *name, const char *path)
 {
@@ -63,13 +29,7 @@ static void add_hex(cJSON *object, const char *name, const char *path)
 
 void record_add_path(cJSON *object, const char *name, const char *path)
 {
-	bool is_exact;
-	AUTO_FREE char *text = make_text(path, &is_exact);
-
-	if (!text)
-		return;
-	cJSON_AddStringToObject(object, name, text);
-	if (!is_exact)
+	if (!json_add_text(object, name, path))
 		add_hex(object, name, path);
 }
 
@@ -96,10 +56,9 @@ static void add_globs(cJSON *object, const char *name, const char *globs)
 
 	while (array && *globs) {
 		size_t len = strcspn(globs, "\n");
-		AUTO_FREE char *glob = mem_dup(globs, len);
 
-		if (glob && len)
-			cJSON_AddItemToArray(array, cJSON_CreateString(glob));
+		if (len)
+			cJSON_AddItemToArray(array, json_text_item(globs, len));
 		globs += len + (globs[len] == '\n');
 	}
 }
@@ -118,7 +77,7 @@ void record_add_run(cJSON *object, const struct run_record *run)
 		{"errors", c->errors}};
 
 	cJSON_AddNumberToObject(object, "run", (double)run->id);
-	cJSON_AddStringToObject(object, "job", run->job ? run->job : "");
+	json_add_text(object, "job", run->job);
 	cJSON_AddStringToObject(object, "trigger", run_trigger_text(run->trigger));
 	cJSON_AddStringToObject(object, "state", run_state_text(run->state));
 	cJSON_AddStringToObject(object, "mode", run->is_full ? "full" : "incremental");
@@ -126,14 +85,14 @@ void record_add_run(cJSON *object, const struct run_record *run)
 	cJSON_AddBoolToObject(object, "deep", run->is_deep);
 	cJSON_AddBoolToObject(object, "allow_delete", run->is_delete_allowed);
 	add_globs(object, "packages", run->selection ? run->selection : "");
-	cJSON_AddStringToObject(object, "prefetch", run->prefetch ? run->prefetch : "");
+	json_add_text(object, "prefetch", run->prefetch);
 	control_add_time(object, "queued", run->queued_ns);
 	control_add_time(object, "start", run->start_ns);
 	control_add_time(object, "end", run->end_ns);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		cJSON_AddNumberToObject(
 			object, numbers[i].name, (double)numbers[i].value);
-	cJSON_AddStringToObject(object, "message", run->message ? run->message : "");
+	json_add_text(object, "message", run->message);
 }
 
 static void add_side(cJSON *object, const char *name, const struct change_side *side)
@@ -171,7 +130,7 @@ void record_print_path(FILE *to, const char *path)
 	size_t left = strlen(path);
 
 	while (left) {
-		utf8proc_ssize_t n = next_character(path, left);
+		ssize_t n = json_next_character(path, left);
 		bool is_plain = n > 1 || (n == 1 && (unsigned char)*path >= ' ' &&
 						 *path != '\x7f' && *path != '\\');
 
@@ -182,4 +141,22 @@ void record_print_path(FILE *to, const char *path)
 		path += is_plain ? n : 1;
 		left -= is_plain ? (size_t)n : 1;
 	}
+}
+
+void record_add_skipped(cJSON *array, const struct skipped_record *skipped)
+{
+	cJSON *item = cJSON_CreateObject();
+
+	record_add_path(item, "path", skipped->path);
+	json_add_text(item, "reason", skipped->reason);
+	cJSON_AddItemToArray(array, item);
+}
+
+void record_print_skipped(const cJSON *skipped)
+{
+	AUTO_FREE char *path = record_path_of(skipped);
+
+	printf("skipped   ");
+	record_print_path(stdout, path ? path : "?");
+	printf(": %s\n", control_text(skipped, "reason", ""));
 }

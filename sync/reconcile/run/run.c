@@ -328,8 +328,6 @@ int run_execute(struct run *run)
 	AUTO_GLOB_LIST struct glob_list selection = {0};
 	int r = glob_list_parse(run->record->selection, &selection);
 
-	run->record->revision_before = run->view->revision;
-	run->record->revision_after = run->view->revision;
 	if (r == 0)
 		r = execute(run, &selection);
 	/* what was only planned has not been done */

@@ -68,9 +68,9 @@ struct run_progress {
 struct run {
 	const struct run_env *env;
 	const struct settings *settings;
-	const struct head *head; /* where to go */
-	struct run_record *record;
-	struct state_view *view; /* what the mount shows; set by the flip */
+	const struct head *head;   /* where to go */
+	struct run_record *record; /* the revisions are the view's */
+	struct state_view *view;   /* what the mount shows; set by the flip */
 	struct run_progress *progress;
 	const atomic_bool *is_cancelled;
 	struct job_log *log;

@@ -86,6 +86,34 @@ static void runs_are_told_newest_first(void **state)
 	assert_int_equal((int)control_number(cJSON_GetArrayItem(runs, 0), "run", 0), 25);
 }
 
+static void texts_that_are_no_utf8_are_told_as_valid_json(void **state)
+{
+	const struct run_record run = {.job = "j\xff",
+		.selection = "npm/\xe9*\nok",
+		.prefetch = "p/\xc3",
+		.message = "no package matches 'npm/\xe9*'",
+		.state = RUN_FAILED};
+	int64_t id;
+
+	(void)state;
+	assert_int_equal(state_db_run_add(db, &run, &id), 0);
+	assert_int_equal(history("--json", NULL, NULL, NULL), EXIT_DONE);
+	for (const char *c = verb_output; *c; c++)
+		assert_true((unsigned char)*c < 0x80 ||
+			    strncmp(c, "\xef\xbf\xbd", 3) == 0 ||
+			    strncmp(c - 1, "\xef\xbf\xbd", 3) == 0 ||
+			    strncmp(c - 2, "\xef\xbf\xbd", 3) == 0);
+	AUTO_JSON cJSON *told = cJSON_Parse(verb_output);
+	const cJSON *first =
+		cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(told, "runs"), 0);
+	const cJSON *globs = cJSON_GetObjectItemCaseSensitive(first, "packages");
+
+	assert_string_equal(control_text(first, "job", ""), "j\xef\xbf\xbd");
+	assert_int_equal(cJSON_GetArraySize(globs), 2);
+	assert_string_equal(
+		cJSON_GetArrayItem(globs, 0)->valuestring, "npm/\xef\xbf\xbd*");
+}
+
 static void a_run_is_told_with_each_path_and_reason(void **state)
 {
 	static const struct change_record changes[] = {
@@ -171,6 +199,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(runs_are_told_newest_first, make, drop),
+		cmocka_unit_test_setup_teardown(
+			texts_that_are_no_utf8_are_told_as_valid_json, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_run_is_told_with_each_path_and_reason, make, drop),
 		cmocka_unit_test_setup_teardown(

@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char file[] =
@@ -118,6 +120,25 @@ static void a_file_that_is_not_there_says_so(void **state)
 	settings_release(&s);
 }
 
+/* The daemon would wait for somebody to write to it, and `reload` with it. */
+static void what_is_no_regular_file_is_not_waited_for(void **state)
+{
+	char fifo[sizeof(file) + 8];
+	struct settings s;
+
+	(void)state;
+	(void)snprintf(fifo, sizeof(fifo), "%s.fifo", file);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(settings_init(&s), 0);
+	(void)alarm(10);
+	assert_int_equal(settings_read(&s, fifo, reason), -EINVAL);
+	assert_int_equal(settings_read(&s, "/dev/zero", reason), -EINVAL);
+	(void)alarm(0);
+	assert_non_null(strstr(reason, "regular file"));
+	settings_release(&s);
+	assert_int_equal(unlink(fifo), 0);
+}
+
 static int set_up(void **state)
 {
 	int fd = mkstemp(file);
@@ -140,6 +161,7 @@ int main(void)
 		cmocka_unit_test(the_command_line_wins_over_the_file),
 		cmocka_unit_test(a_mistake_in_the_file_is_told_with_its_line),
 		cmocka_unit_test(a_file_that_is_not_there_says_so),
+		cmocka_unit_test(what_is_no_regular_file_is_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -55,6 +55,25 @@ static void what_is_done_is_forgotten(void **state)
 	retries_release(&retries);
 }
 
+static void a_failed_run_tells_when_it_is_tried_again(void **state)
+{
+	struct run_record run = {.id = 7, .job = "a"};
+	struct run_record taken;
+
+	(void)state;
+	assert_int_equal(retries_of(&retries, 7), 0);
+	retries_add(&retries, &run, 0);
+	assert_int_equal(retries_of(&retries, 7), 60 * NS_PER_SEC);
+	run.id = 8;
+	assert_true(retries_take(&retries, 60 * NS_PER_SEC, &taken));
+	retry_release(&taken);
+	assert_int_equal(retries_of(&retries, 7), 0);
+	retries_add(&retries, &run, 60 * NS_PER_SEC);
+	assert_int_equal(retries_of(&retries, 7), 0);
+	assert_int_equal(retries_of(&retries, 8), 180 * NS_PER_SEC);
+	retries_release(&retries);
+}
+
 static void there_is_an_end_to_what_is_remembered(void **state)
 {
 	char job[16];
@@ -106,6 +125,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_fails_again_is_tried_later_and_later),
 		cmocka_unit_test(what_is_done_is_forgotten),
+		cmocka_unit_test(a_failed_run_tells_when_it_is_tried_again),
 		cmocka_unit_test(there_is_an_end_to_what_is_remembered),
 		cmocka_unit_test(a_fleet_does_not_come_back_together),
 		cmocka_unit_test(a_clock_put_back_delays_none_for_long),

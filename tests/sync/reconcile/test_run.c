@@ -99,6 +99,7 @@ static int run_between(const struct catalog_ref *old, const struct catalog_ref *
 	record.job = "job";
 	record.prefetch = prefetch;
 	record.state = RUN_RUNNING;
+	record.revision_before = record.revision_after = shown_revision;
 	assert_int_equal(state_db_run_add(db, &record, &record.id), 0);
 	int r = run_execute(&run);
 
