@@ -236,6 +236,17 @@ int content_open_record(struct content_store *store, const struct catalog *catal
 	return 0;
 }
 
+void content_touch(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content)
+{
+	if (!content->piece_count || !store->config.source)
+		return;
+	struct ahead_range range =
+		touch_frames(store, catalog, content, &(struct wanted){0, 1}, false);
+
+	flight_request_ahead(store, catalog, range.first, range.count);
+}
+
 int content_open(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, struct content_file **out)
 {
@@ -243,12 +254,7 @@ int content_open(struct content_store *store, const struct catalog *catalog,
 
 	if (r < 0)
 		return r;
-	if (content->piece_count && store->config.source) {
-		struct ahead_range range = touch_frames(
-			store, catalog, content, &(struct wanted){0, 1}, false);
-
-		flight_request_ahead(store, catalog, range.first, range.count);
-	}
+	content_touch(store, catalog, content);
 	if (content->piece_count > 1)
 		reuse_offer(&store->reuse, catalog);
 	return 0;
@@ -464,6 +470,38 @@ static ssize_t read_recent(
 		memmove(memory, memory + offset, len);
 	out->memory = memory;
 	return (ssize_t)len;
+}
+
+void content_on_recent(struct content_store *store, void (*came)(void *arg), void *arg)
+{
+	store->recent_came = came;
+	store->recent_arg = arg;
+}
+
+bool content_has_recent(struct content_store *store)
+{
+	return !recent_is_empty(&store->recent);
+}
+
+int64_t content_expire_recent(struct content_store *store)
+{
+	return recent_expire(&store->recent);
+}
+
+bool content_copy_recent(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, uint8_t *out, size_t size)
+{
+	if (content->size > size || content->data_bytes < content->size)
+		return false;
+	for (uint32_t i = 0; i < content->piece_count; i++) {
+		const struct catalog_piece *p =
+			&catalog->pieces[content->first_piece + i];
+
+		if (!recent_copy(&store->recent, catalog, &catalog->chunks[p->chunk],
+			    out + p->position))
+			return false;
+	}
+	return true;
 }
 
 /* What is not complete, or has not been looked for. `missing` is to be asked for when it returns

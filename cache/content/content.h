@@ -66,6 +66,26 @@ ssize_t content_read(struct content_file *file, uint64_t offset, size_t len,
 	struct content_span *out, struct waiter *w) WARN_UNUSED;
 void content_span_release(struct content_span *span);
 
+/*
+ * Small files that have just come are in memory for some time. Who wants to hand them on before they
+ * are read (fs/session/pusher.h) is told that some have come, on the thread that has verified them;
+ * no lock is held. Once, before anything is read; NULL: nobody.
+ */
+void content_on_recent(struct content_store *store, void (*came)(void *arg), void *arg);
+bool content_has_recent(struct content_store *store);
+
+/* Lets it go when nobody has wanted any for some seconds. When to look again; 0: nothing is held. */
+int64_t content_expire_recent(struct content_store *store);
+
+/* Copies a small file that has just come to `out`: true, with all its bytes there. False if it is not
+ * in memory, or larger than `size`, or has holes. */
+bool content_copy_recent(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content, uint8_t *out, size_t size);
+
+/* Somebody reads a content without a content_open(): where he is, the read-ahead goes on. */
+void content_touch(struct content_store *store, const struct catalog *catalog,
+	const struct catalog_content *content);
+
 enum content_state { CONTENT_REMOTE, CONTENT_PARTIAL, CONTENT_CACHED };
 
 struct content_info {

@@ -53,6 +53,8 @@ struct content_store {
 	struct ahead_table ahead;
 	struct reuse_table reuse;
 	struct recent_table recent;
+	void (*recent_came)(void *arg); /* set before anything is fetched, both */
+	void *recent_arg;
 	_Atomic int64_t warned_ns; /* when landing last failed loudly */
 
 	struct mutex lock;

@@ -2,6 +2,7 @@
 #include "cache/content/recent.h"
 
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 
 struct recent_frame {
 	struct recent_frame *next; /* in its bucket */
@@ -10,7 +11,6 @@ struct recent_frame {
 	const struct catalog *catalog; /* a reference */
 	uint32_t frame;
 	uint32_t length;
-	uint32_t unread; /* bytes nobody has taken yet */
 	uint8_t data[];
 };
 
@@ -95,8 +95,7 @@ void recent_put(struct recent_table *table, const struct catalog *catalog, uint3
 
 	if (!f)
 		return;
-	*f = (struct recent_frame){
-		.catalog = catalog, .frame = frame, .length = length, .unread = length};
+	*f = (struct recent_frame){.catalog = catalog, .frame = frame, .length = length};
 	memcpy(f->data, data, length);
 	catalog_keep(catalog);
 	mutex_lock(&table->lock);
@@ -106,6 +105,7 @@ void recent_put(struct recent_table *table, const struct catalog *catalog, uint3
 	} else {
 		add(table, f);
 	}
+	table->used_ns = clock_mono_ns();
 	while (atomic_load(&table->bytes) > RECENT_BYTES) {
 		struct recent_frame *oldest = table->oldest;
 
@@ -134,29 +134,49 @@ void recent_let_go(struct recent_table *table)
 	free_frames(gone);
 }
 
+bool recent_copy(struct recent_table *table, const struct catalog *catalog,
+	const struct catalog_chunk *chunk, uint8_t *out)
+{
+	mutex_lock(&table->lock);
+	const struct recent_frame *f = find(table, catalog, chunk->frame);
+
+	if (f) {
+		memcpy(out, f->data + chunk->offset, chunk->length);
+		table->used_ns = clock_mono_ns();
+	}
+	mutex_unlock(&table->lock);
+	return f;
+}
+
 uint8_t *recent_take(struct recent_table *table, const struct catalog *catalog,
 	const struct catalog_chunk *chunk)
 {
-	if (atomic_load_explicit(&table->bytes, memory_order_relaxed) == 0)
+	if (recent_is_empty(table))
 		return NULL;
 	AUTO_FREE uint8_t *memory = mem_alloc(chunk->length);
-	struct recent_frame *read = NULL;
 
-	if (!memory)
-		return NULL;
+	return memory && recent_copy(table, catalog, chunk, memory) ? TAKE_PTR(memory)
+								    : NULL;
+}
+
+int64_t recent_expire(struct recent_table *table)
+{
+	struct recent_frame *gone = NULL;
+	int64_t next_ns;
+
 	mutex_lock(&table->lock);
-	struct recent_frame *f = find(table, catalog, chunk->frame);
+	next_ns = table->used_ns + RECENT_IDLE_NS;
+	if (table->oldest && next_ns <= clock_mono_ns())
+		while (table->oldest) {
+			struct recent_frame *f = table->oldest;
 
-	if (f) {
-		memcpy(memory, f->data + chunk->offset, chunk->length);
-		f->unread -= chunk->length < f->unread ? chunk->length : f->unread;
-		if (f->unread == 0) {
 			take_out(table, f);
-			read = f;
+			f->next = gone;
+			gone = f;
 		}
-	}
+	if (!table->oldest)
+		next_ns = 0;
 	mutex_unlock(&table->lock);
-	if (read)
-		free_frame(read);
-	return f ? TAKE_PTR(memory) : NULL;
+	free_frames(gone);
+	return next_ns;
 }

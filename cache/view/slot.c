@@ -193,6 +193,7 @@ void room_free(struct view *view, struct view_room *room)
 		catalog_unref(room->past[i].catalog);
 	view->usage.catalogs--;
 	catalog_close(room->catalog);
+	free(atomic_load(&room->opened));
 	free(room->past);
 	free(room->slots);
 	free(room);

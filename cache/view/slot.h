@@ -41,7 +41,9 @@ struct view_room {
 	uint64_t since;			    /* the flip that put it here */
 	uint64_t revision;		    /* the root's: what the view shows */
 	_Atomic(struct view_slot *) *slots; /* by entry, NULL: not seen; NULL in a leaf */
-	struct view_past *past;		    /* the newest first */
+	/* a leaf's entries that were opened, a bit each; NULL: none was */
+	_Atomic(atomic_uint_fast64_t *) opened;
+	struct view_past *past; /* the newest first */
 	unsigned int past_count;
 	unsigned int refs; /* view.lock */
 

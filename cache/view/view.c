@@ -11,6 +11,9 @@
 #define COOKIE_SHIFT 32
 #define COOKIE_FLIPS UINT64_C(0x3fffffff)
 
+/* Of a word in view_room.opened. */
+#define BITS 64
+
 int view_new(const struct view_config *config, struct view **out)
 {
 	struct view *view = mem_calloc(1, sizeof(*view));
@@ -264,6 +267,45 @@ bool view_forget(struct view *view, uint64_t id, uint64_t count)
 		return false;
 	return atomic_fetch_sub(&slot->lookups, count) == count &&
 	       atomic_load(&slot->is_superseded);
+}
+
+static atomic_uint_fast64_t *opened_bits(struct view_room *room)
+{
+	atomic_uint_fast64_t *bits = atomic_load(&room->opened);
+
+	if (bits || room->slots)
+		return bits;
+	atomic_uint_fast64_t *fresh =
+		mem_calloc(room->catalog->entry_count / BITS + 1, sizeof(*fresh));
+
+	if (!fresh || atomic_compare_exchange_strong(&room->opened, &bits, fresh))
+		return fresh;
+	free(fresh);
+	return bits;
+}
+
+bool view_note_open(const struct view_node *node)
+{
+	atomic_uint_fast64_t *bits = opened_bits(node->room);
+	uint64_t bit = UINT64_C(1) << node->index % BITS;
+
+	return !bits || atomic_fetch_or(&bits[node->index / BITS], bit) & bit;
+}
+
+bool view_is_noted_open(const struct view_node *node)
+{
+	atomic_uint_fast64_t *bits = opened_bits(node->room);
+
+	return !bits || atomic_load(&bits[node->index / BITS]) >> node->index % BITS & 1;
+}
+
+void view_take_back_open(const struct view_node *node)
+{
+	atomic_uint_fast64_t *bits = opened_bits(node->room);
+
+	if (bits)
+		atomic_fetch_and(
+			&bits[node->index / BITS], ~(UINT64_C(1) << node->index % BITS));
 }
 
 /* The entry of the package that owns a room, in the room that holds it; NULL for the root's. */

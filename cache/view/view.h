@@ -111,6 +111,13 @@ uint32_t view_position(const struct view_dir *dir, uint64_t cookie);
 void view_remember(const struct view_node *node);
 bool view_forget(struct view *view, uint64_t id, uint64_t count);
 
+/* Notes that the kernel may ask for the file's pages from now on. Whether that was noted before; true
+ * also for what no note is kept of: a node of the skeleton, and when memory is short. All in the epoch
+ * in which the node was found. */
+bool view_note_open(const struct view_node *node);
+void view_take_back_open(const struct view_node *node);
+bool view_is_noted_open(const struct view_node *node);
+
 /* Revision that the node's package shows. */
 uint64_t view_revision(const struct view *view, const struct view_node *node);
 

@@ -264,6 +264,8 @@ static int run_listing(struct session *session, fuse_req_t req,
 		fuse_reply_err(req, session_errno(r));
 	} else if (fuse_reply_buf(req, l.buffer, l.used) < 0) {
 		take_back(session, &l, &dir);
+	} else if (is_plus) {
+		pusher_listed(&session->pusher, node.id);
 	}
 	return 0;
 }

@@ -107,9 +107,10 @@ int session_new(const struct session_config *config, struct session **out)
 	int s = sum_queue_init(&session->sums);
 	int o = open_files_init(&session->open_files, config->contents);
 	int n = notify_init(&session->notify, config->view, config->contents);
+	int p = pusher_init(&session->pusher, config->view, config->contents);
 
 	if (r == 0)
-		r = s < 0 ? s : o < 0 ? o : n;
+		r = s < 0 ? s : o < 0 ? o : n < 0 ? n : p;
 	if (r < 0) {
 		session_free(session);
 		return r;
@@ -126,6 +127,7 @@ void session_free(struct session *session)
 	parked_list_release(&session->parked);
 	sum_queue_release(&session->sums);
 	notify_release(&session->notify);
+	pusher_release(&session->pusher);
 	fuse_session_destroy(session->fuse);
 	open_files_release(&session->open_files);
 	free(session);
@@ -153,6 +155,9 @@ int session_mount(struct session *session)
 			r, "cannot set up the FUSE session: %s", log_strerror(r));
 	}
 	notify_attach(&session->notify, session->fuse);
+	/* without OPEN nobody knows what is being read: see pusher.h */
+	if (session->config.open_mode != SESSION_OPEN_NONE)
+		pusher_attach(&session->pusher, session->fuse);
 	return 0;
 }
 
@@ -194,6 +199,7 @@ void session_get_stats(struct session *session, struct session_stats *out)
 		.opens = atomic_load(&session->opens),
 		.reads = atomic_load(&session->reads),
 		.notifications = atomic_load(&session->notify.sent),
+		.pushes = atomic_load(&session->pusher.pushed),
 	};
 }
 
@@ -203,7 +209,7 @@ static void answer_until_notified(struct session *session)
 	struct fuse_buf buffer = {0};
 	struct pollfd ready = {.fd = fuse_session_fd(session->fuse), .events = POLLIN};
 
-	while (!notify_is_over(&session->notify)) {
+	while (!notify_is_over(&session->notify) || !pusher_is_over(&session->pusher)) {
 		if (poll(&ready, 1, NOTIFY_POLL_MS) <= 0)
 			continue;
 		int r = fuse_session_receive_buf(session->fuse, &buffer);
@@ -219,10 +225,12 @@ static void answer_until_notified(struct session *session)
 void session_end(struct session *session)
 {
 	notify_stop(&session->notify);
+	pusher_stop(&session->pusher);
 	parked_list_end(&session->parked);
 	sum_queue_end(&session->sums);
 	answer_until_notified(session);
 	notify_attach(&session->notify, NULL);
+	pusher_attach(&session->pusher, NULL);
 }
 
 void session_unmount(struct session *session)

@@ -70,6 +70,7 @@ struct session_stats {
 	uint64_t opens;
 	uint64_t reads;
 	uint64_t notifications;
+	uint64_t pushes; /* files put into its memory before it asked for them */
 };
 
 void session_get_stats(struct session *session, struct session_stats *out);

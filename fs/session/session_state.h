@@ -9,6 +9,7 @@
 #include "fs/session/open_files.h"
 #include "fs/session/parked.h"
 #include "fs/session/passthrough.h"
+#include "fs/session/pusher.h"
 #include "fs/session/session.h"
 #include "fs/session/sum_queue.h"
 
@@ -31,6 +32,7 @@ struct session {
 	struct passthrough passthrough;
 	struct open_files open_files;
 	struct notify notify;
+	struct pusher pusher;
 	/* for session_get_stats() */
 	atomic_uint_fast64_t lookups;
 	atomic_uint_fast64_t listings;

@@ -209,8 +209,19 @@ static bool has_small_files(const struct catalog *c, uint32_t frame)
 {
 	const struct catalog_frame *f = &c->frames[frame];
 
-	return f->chunk_count > 1 &&
-	       content_is_single(c, &c->contents[c->chunks[f->first_chunk].content]);
+	for (uint32_t i = 0; f->chunk_count > 1 && i < f->chunk_count; i++)
+		if (content_is_single(
+			    c, &c->contents[c->chunks[f->first_chunk + i].content]))
+			return true;
+	return false;
+}
+
+static void keep_recent(struct content_store *store, const struct catalog *c,
+	uint32_t frame, const uint8_t *data)
+{
+	recent_put(&store->recent, c, frame, data);
+	if (store->recent_came)
+		store->recent_came(store->recent_arg);
 }
 
 static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *data)
@@ -223,7 +234,7 @@ static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *
 	if (!is_frame_sound(f->catalog, f->frame, data))
 		return -EBADMSG;
 	if (batch->rq.class != FETCH_BACKGROUND && has_small_files(f->catalog, f->frame))
-		recent_put(&store->recent, f->catalog, f->frame, data);
+		keep_recent(store, f->catalog, f->frame, data);
 	/* first who waits; the flight stays in the table while the neighbours land, so that
 	 * a reader of one of them joins it instead of asking again */
 	mutex_lock(&store->flights.lock);

@@ -2,6 +2,7 @@
 #include "tests/cache/support.h"
 
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/content/recent.h"
 
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static bool take(uint32_t chunk)
 	return memory != NULL;
 }
 
-static void what_was_put_is_taken_and_goes_when_all_is_read(void **state)
+static void what_was_put_is_taken_as_often_as_somebody_wants_it(void **state)
 {
 	(void)state;
 	assert_false(take(0));
@@ -60,8 +61,37 @@ static void what_was_put_is_taken_and_goes_when_all_is_read(void **state)
 	assert_false(take(2));
 	assert_true(take(1));
 	assert_true(take(0));
+	assert_true(take(0));
+	assert_int_equal(table.bytes, FRAME_SIZE);
+}
+
+static void what_nobody_wants_goes_after_some_seconds(void **state)
+{
+	(void)state;
+	clock_fake(NS_PER_SEC);
+	int64_t nothing = recent_expire(&table);
+
+	recent_put(&table, &catalog, 0, data);
+	recent_put(&table, &catalog, 1, data);
+	int64_t after_put = recent_expire(&table);
+
+	clock_fake(NS_PER_SEC + RECENT_IDLE_NS - 1);
+	bool is_there = take(0);
+
+	clock_fake(NS_PER_SEC + RECENT_IDLE_NS);
+	int64_t after_take = recent_expire(&table);
+
+	clock_fake(NS_PER_SEC + 2 * RECENT_IDLE_NS - 1);
+	int64_t at_last = recent_expire(&table);
+
+	clock_fake(0);
+	assert_int_equal(nothing, 0);
+	assert_int_equal(after_put, NS_PER_SEC + RECENT_IDLE_NS);
+	assert_true(is_there);
+	assert_int_equal(after_take, NS_PER_SEC + 2 * RECENT_IDLE_NS - 1);
+	assert_int_equal(at_last, 0);
 	assert_int_equal(table.bytes, 0);
-	assert_false(take(0));
+	assert_false(take(2));
 	assert_int_equal(catalog.refs, 0);
 }
 
@@ -124,7 +154,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
 	const struct CMUnitTest tests[] = {
-		T(what_was_put_is_taken_and_goes_when_all_is_read),
+		T(what_was_put_is_taken_as_often_as_somebody_wants_it),
+		T(what_nobody_wants_goes_after_some_seconds),
 		T(putting_twice_is_the_same_as_once),
 		T(what_only_this_keeps_is_let_go),
 		T(the_oldest_make_room),
