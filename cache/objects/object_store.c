@@ -164,7 +164,7 @@ int object_remove_damaged(
 	struct object_folder *folder = folder_of(store, digest);
 	int dirfd = folder_fd(store, digest, false);
 	char name[DIGEST_HEX_SIZE];
-	struct stat st;
+	struct stat st = {0};
 	int r = -EAGAIN;
 
 	if (dirfd < 0)
@@ -208,7 +208,7 @@ int object_open_verified(struct object_store *store, const struct digest *digest
 int object_store_get(
 	struct object_store *store, const struct digest *digest, uint64_t size)
 {
-	struct stat st;
+	struct stat st = {0};
 	int fd = object_open_verified(store, digest, size, NULL, &st);
 
 	if (fd >= 0 && recency_is_old(object_last_use_ns(&st)) &&
@@ -253,7 +253,7 @@ bool object_store_has(struct object_store *store, const struct digest *digest,
 static int look_at_taken(struct object_store *store, struct object_folder *folder,
 	int dirfd, const char *name, uint64_t size) REQUIRES(folder->lock)
 {
-	struct stat st;
+	struct stat st = {0};
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
@@ -297,7 +297,7 @@ int object_store_put(struct object_store *store, const struct digest *digest,
 {
 	struct object_folder *folder = folder_of(store, digest);
 	char name[DIGEST_HEX_SIZE];
-	int64_t disk_bytes;
+	int64_t disk_bytes = 0;
 
 	if (!usage_admits(&store->usage, len))
 		return -ENOSPC;
@@ -326,7 +326,7 @@ int object_store_adopt(struct object_store *store, const struct digest *digest,
 	struct object_folder *folder = folder_of(store, digest);
 	int dirfd = folder_fd(store, digest, true);
 	char name[DIGEST_HEX_SIZE];
-	struct stat st;
+	struct stat st = {0};
 
 	if (dirfd < 0)
 		return dirfd;
@@ -354,7 +354,7 @@ int object_store_remove(
 	struct object_folder *folder = folder_of(store, digest);
 	int dirfd = folder_fd(store, digest, false);
 	char name[DIGEST_HEX_SIZE];
-	struct stat st;
+	struct stat st = {0};
 	int r = 0;
 
 	if (dirfd < 0)

@@ -279,7 +279,7 @@ static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
 static int set_view_locked(struct state_db *db, const struct state_view *view)
 	REQUIRES(db->lock)
 {
-	sqlite3_stmt *st;
+	sqlite3_stmt *st = NULL;
 	int r = state_take(db,
 		"INSERT OR REPLACE INTO view VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", &st);
 

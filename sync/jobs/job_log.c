@@ -210,11 +210,11 @@ static bool is_over(struct state_db *db, int dirfd, const char *name, int64_t no
 {
 	struct run_list found;
 	struct stat st;
-	int64_t run;
-	int end = 0;
+	char *end = NULL;
+	bool is_run = strncmp(name, "run-", 4) == 0;
+	int64_t run = is_run ? strtoll(name + 4, &end, 10) : 0;
 
-	if (sscanf(name, "run-%" SCNd64 ".log%n", &run, &end) == 1 && end > 0 &&
-		name[end] == '\0') {
+	if (is_run && end != name + 4 && strcmp(end, ".log") == 0) {
 		int r = state_db_run_find(db, run, &found);
 
 		if (r == 0)

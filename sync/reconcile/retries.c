@@ -12,6 +12,7 @@ void retry_release(struct run_record *record)
 	free((char *)(uintptr_t)record->job);
 	free((char *)(uintptr_t)record->selection);
 	free((char *)(uintptr_t)record->prefetch);
+	record->job = record->selection = record->prefetch = NULL;
 }
 
 /* What is needed to run it again. */

@@ -254,5 +254,6 @@ int main(int argc, char **argv)
 				      "       flip_reader MOUNT VALID SECONDS READERS\n");
 		return 2;
 	}
-	return run_readers(argv[1], argv[2], atof(argv[3]), atoi(argv[4]));
+	return run_readers(
+		argv[1], argv[2], strtod(argv[3], NULL), (int)strtol(argv[4], NULL, 10));
 }

@@ -238,7 +238,7 @@ static int list_everything(struct evictor *e)
 /* Counts everything and, if it is still too much, removes. */
 static int make_room(struct evictor *e, bool is_refused)
 {
-	struct room room;
+	struct room room = {0};
 	uint64_t planned = 0;
 	int64_t start_ns = clock_mono_ns();
 
@@ -279,7 +279,7 @@ static int make_room(struct evictor *e, bool is_refused)
 
 static void look(struct evictor *e, bool is_refused)
 {
-	struct room room;
+	struct room room = {0};
 	int r = look_at_disk(e, &room);
 
 	if (r == 0 && (is_refused || bytes_wanted(e, &room))) {

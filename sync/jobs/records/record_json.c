@@ -39,9 +39,11 @@ char *record_path_of(const cJSON *item)
 	char *path = mem_strdup(hex ? hex : control_text(item, "path", ""));
 
 	for (size_t i = 0; path && hex && hex[2 * i] && hex[2 * i + 1]; i++) {
-		unsigned int byte;
+		const char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+		char *end;
+		unsigned long byte = strtoul(pair, &end, 16);
 
-		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+		if (*end)
 			break;
 		path[i] = (char)byte;
 		path[i + 1] = '\0';

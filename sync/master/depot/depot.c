@@ -326,7 +326,8 @@ int depot_catalog(
 		r = -EBADMSG;
 	if (r == 0)
 		r = catalog_open_memory(raw, ref->raw_bytes, &c, &reason);
-	raw = r == 0 ? NULL : raw;
+	if (r == 0)
+		raw = NULL; /* the catalog has it */
 	if (r == 0 && catalog_is_composed(c)) {
 		catalog_close(c);
 		reason = "it was composed by a mirror";

@@ -58,7 +58,7 @@ static int compose_all(const struct catalog *c, unsigned int flags, struct compo
 static struct catalog *open_composed(struct composed *composed)
 {
 	struct digest digest;
-	struct catalog *c;
+	struct catalog *c = NULL;
 	const char *reason = "";
 
 	assert_int_equal(

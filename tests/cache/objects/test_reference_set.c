@@ -184,7 +184,8 @@ static struct built_catalog *many_holes(const char *path, uint32_t count, uint32
 	struct built_catalog *built = calloc(1, sizeof(*built));
 	size_t path_length = strlen(path);
 
-	assert_true(data && built);
+	assert_non_null(data);
+	assert_non_null(built);
 	memcpy(h->magic, CATALOG_MAGIC, sizeof(h->magic));
 	h->version = CATALOG_VERSION;
 	h->section_count = CATALOG_PUBLISHED_SECTIONS;
@@ -207,6 +208,7 @@ static struct built_catalog *many_holes(const char *path, uint32_t count, uint32
 	h->sections[CATALOG_CONTENTS] = (struct catalog_section_ref){at, count};
 	at += count * sizeof(*contents);
 	h->sections[CATALOG_PATH] = (struct catalog_section_ref){at, path_length};
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): a section has its length */
 	memcpy(data + at, path, path_length);
 	h->total_bytes = (at + path_length + 7) & ~UINT64_C(7);
 	entries[0] = (struct catalog_entry){

@@ -155,7 +155,7 @@ static void grow(uint64_t total, uint64_t step, char *out, size_t size)
 			progress_line_grow(&line, done < total ? done : total, total);
 
 		assert_true(strlen(out) + strlen(text) < size);
-		strcat(out, text);
+		(void)snprintf(out + strlen(out), size - strlen(out), "%s", text);
 		if (done >= total)
 			return;
 	}
@@ -251,7 +251,9 @@ static void on_a_terminal_the_line_is_drawn_over(void **state)
 	}
 	close(master);
 	const char *first = strstr(out, "\rfetching [");
-	const char *second = first ? strstr(first + 1, "\rfetching [") : NULL;
+
+	assert_non_null(first);
+	const char *second = strstr(first + 1, "\rfetching [");
 
 	assert_non_null(second);
 	assert_non_null(strstr(second, "\033[K"));

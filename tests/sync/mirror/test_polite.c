@@ -101,8 +101,10 @@ static void round_trip(struct ledbat *l, int64_t queue_ns)
 	double left = l->window;
 	double window = l->window;
 
-	for (; left > 0; left -= CHUNK)
+	while (left > 0) {
 		ledbat_arrived(l, CHUNK, (uint64_t)window, queue_ns);
+		left -= CHUNK;
+	}
 }
 
 static void ledbat_starts_fast_and_stops_before_a_queue_is_noticed(void **state)

@@ -105,7 +105,7 @@ static void parse_one(struct model *m, char *word)
 		word[--len] = '\0';
 	}
 	if ((mark = strrchr(word, '~'))) {
-		e.mtime = atoi(mark + 1);
+		e.mtime = (int)strtol(mark + 1, NULL, 10);
 		*mark = '\0';
 		len = strlen(word);
 	}
@@ -239,7 +239,7 @@ static struct built_catalog *build_range(const struct model *m, const char *path
 	add_children(m, b, BUILDER_TOP, first, end, out);
 	struct built_catalog *built = builder_finish(b);
 
-	out->built = realloc(out->built, (out->count + 1) * sizeof(*out->built));
+	out->built = realloc(out->built, (out->count + 1) * sizeof(void *));
 	assert_non_null(out->built);
 	out->built[out->count++] = built;
 	return built;
