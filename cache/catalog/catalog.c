@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/catalog/catalog.h"
 
+#include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/catalog/casefold.h"
 #include "cache/catalog/catalog_check.h"
 #include "cache/catalog/catalog_trim.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -119,6 +122,56 @@ void catalog_close(struct catalog *catalog)
 	else
 		munmap(base, catalog->map_bytes);
 	free(catalog);
+}
+
+/* From its end: each name, and the slash before it. */
+static bool has_path_of(
+	const struct catalog *child, const struct catalog *parent, uint32_t entry)
+{
+	size_t at = child->path_length;
+
+	for (uint32_t i = entry; i != CATALOG_ROOT; i = parent->entries[i].parent) {
+		const struct catalog_entry *e = &parent->entries[i];
+
+		if (at < e->name_length)
+			return false;
+		at -= e->name_length;
+		if (memcmp(child->path + at, catalog_name(parent, e), e->name_length) !=
+			0)
+			return false;
+		if (at && child->path[--at] != '/')
+			return false;
+	}
+	return at == parent->path_length && memcmp(child->path, parent->path, at) == 0;
+}
+
+const char *catalog_misfit(
+	const struct catalog *child, const struct catalog *parent, uint32_t nth)
+{
+	const struct catalog_nested *n = &parent->nested[nth];
+
+	if (!has_path_of(child, parent, n->entry))
+		return "it is of another path than where it hangs";
+	if (child->header->tree_entries != n->tree_entries ||
+		child->header->tree_bytes != n->tree_bytes)
+		return "its totals are not those that the one above it says";
+	return NULL;
+}
+
+int catalog_must_fit(
+	const struct catalog *child, const struct catalog *parent, uint32_t nth)
+{
+	const char *reason = catalog_misfit(child, parent, nth);
+	char path[PATH_MAX] = "";
+
+	if (!reason)
+		return 0;
+	if (catalog_path_of(parent, parent->nested[nth].entry, path, sizeof(path)) < 0)
+		(void)snprintf(path, sizeof(path), "...");
+	return log_error_errno(-EUCLEAN,
+		"the catalog of '%s' is signed for but not sound (%s): the publisher's "
+		"program must be mended",
+		path, reason);
 }
 
 const struct catalog_content *catalog_content_of(

@@ -124,6 +124,16 @@ static inline struct catalog_ref catalog_nested_ref(const struct catalog_nested 
 		.raw_bytes = n->raw_bytes};
 }
 
+/* Why `child` is not the catalog that nested one number `nth` of `parent` stands for: it says another path
+ * of itself, or other totals. NULL if it is. A digest alone does not tell: one catalog at many
+ * places makes a tree without end of a few bytes. */
+const char *catalog_misfit(
+	const struct catalog *child, const struct catalog *parent, uint32_t nth);
+
+/* 0 if it is, else -EUCLEAN, logged. */
+int catalog_must_fit(const struct catalog *child, const struct catalog *parent,
+	uint32_t nth) WARN_UNUSED;
+
 /* The content of a regular file, NULL when it is empty or no regular file. */
 const struct catalog_content *catalog_content_of(
 	const struct catalog *c, const struct catalog_entry *e);

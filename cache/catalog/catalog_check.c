@@ -327,8 +327,30 @@ static const char *check_nested(const struct catalog *c, uint32_t i)
 		return "a nested catalog hangs on no directory";
 	if (n->raw_bytes < sizeof(struct catalog_header) ||
 		n->raw_bytes > CATALOG_MAX_BYTES || n->stored_bytes == 0 ||
-		n->stored_bytes > CATALOG_MAX_BYTES)
+		n->stored_bytes > CATALOG_MAX_BYTES || n->tree_entries == 0)
 		return "a nested catalog has an impossible size";
+	return NULL;
+}
+
+/* What a guard judges by, and a mount's size. */
+static const char *check_totals(const struct catalog *c)
+{
+	uint64_t entries = c->entry_count;
+	uint64_t bytes = 0;
+	bool wraps = false;
+
+	for (uint32_t i = 0; i < c->entry_count; i++)
+		if (S_ISREG(c->entries[i].mode))
+			wraps |=
+				__builtin_add_overflow(bytes, c->entries[i].size, &bytes);
+	for (uint32_t i = 0; i < c->nested_count; i++) {
+		/* the directory itself is counted here already */
+		wraps |= __builtin_add_overflow(
+			entries, c->nested[i].tree_entries - 1, &entries);
+		wraps |= __builtin_add_overflow(bytes, c->nested[i].tree_bytes, &bytes);
+	}
+	if (wraps || entries != c->header->tree_entries || bytes != c->header->tree_bytes)
+		return "its totals are not those of its entries";
 	return NULL;
 }
 
@@ -381,7 +403,7 @@ static const char *check_items(const struct catalog *c, const struct counts *k)
 		reason = check_xattrs(c, k, i);
 	for (uint32_t i = 0; !reason && i < c->entry_count; i++)
 		reason = check_entry(c, k, i);
-	return reason;
+	return reason ? reason : check_totals(c);
 }
 
 static int refuse(const char *reason, const char **out_reason)

@@ -38,6 +38,19 @@ static int compare_refs(const void *a, const void *b)
 		((const struct catalog_ref *)b)->digest.bytes, DIGEST_SIZE);
 }
 
+/* Sorted, each once: the same one at many places, level below level, would be more than memory holds. */
+static void sort_once_each(struct level *l)
+{
+	size_t kept = 0;
+
+	if (l->count)
+		qsort(l->refs, l->count, sizeof(*l->refs), compare_refs);
+	for (size_t i = 0; i < l->count; i++)
+		if (i == 0 || compare_refs(&l->refs[i], &l->refs[kept - 1]) != 0)
+			l->refs[kept++] = l->refs[i];
+	l->count = kept;
+}
+
 /* Leaves in each what the other has not. */
 static void subtract(struct level *a, struct level *b)
 {
@@ -46,10 +59,8 @@ static void subtract(struct level *a, struct level *b)
 	size_t only_a = 0;
 	size_t only_b = 0;
 
-	if (a->count)
-		qsort(a->refs, a->count, sizeof(*a->refs), compare_refs);
-	if (b->count)
-		qsort(b->refs, b->count, sizeof(*b->refs), compare_refs);
+	sort_once_each(a);
+	sort_once_each(b);
 	while (i < a->count || k < b->count) {
 		int order = i == a->count   ? 1
 			    : k == b->count ? -1

@@ -17,9 +17,11 @@ const struct catalog_nested *plan_item_nested(const struct plan_item *i)
 	return i->c && catalog_entry_is_nested(i->e) ? &i->c->nested[i->e->first] : NULL;
 }
 
+/* With other totals one of them lies, which shows when they are opened. */
 bool plan_is_same_catalog(const struct catalog_nested *a, const struct catalog_nested *b)
 {
-	return a && b && digest_equal(&a->digest, &b->digest);
+	return a && b && digest_equal(&a->digest, &b->digest) &&
+	       a->tree_entries == b->tree_entries && a->tree_bytes == b->tree_bytes;
 }
 
 const char *walk_path(const struct walk *w)
@@ -108,23 +110,24 @@ static int open_side(struct walk *w, const struct plan_item *item, struct side *
 	int r = walk_hold(w, &ref, &c);
 
 	if (r == 0)
+		r = catalog_must_fit(c, item->c, item->e->first);
+	if (r == 0)
 		set_children(item, c, CATALOG_ROOT, out);
 	return r;
 }
 
-/* A catalog of the old side may be gone from everywhere. It showed nothing then, and what it had
- * cannot be kept. */
+/* A catalog of the old side may be gone from everywhere, or be none: a mirror that had nothing yet looks at
+ * the root only. It showed nothing then, and what it had cannot be kept. */
 static int open_old(struct walk *w, struct level *l)
 {
 	int r = open_side(w, &l->o, &l->old);
 	const struct catalog_nested *nested = plan_item_nested(&l->o);
 
-	if (r != -ENOENT && (r != -EHOSTUNREACH || w->config->source))
+	if (r != -ENOENT && r != -EUCLEAN && (r != -EHOSTUNREACH || w->config->source))
 		return r;
 	w->plan->totals.missing_packages++;
-	log_warn("the catalog of '%s' as it is shown is neither here nor at a source: "
-		 "what "
-		 "was in it cannot be told",
+	log_warn("the catalog of '%s' as it is shown is neither here nor at a source, or "
+		 "not sound: what was in it cannot be told",
 		walk_path(w));
 	if (nested && nested->tree_entries && !l->new.c)
 		plan_count(w->plan, l->package, l->is_removed ? PLAN_REMOVED : PLAN_STALE,

@@ -209,6 +209,14 @@ LIE(nested_that_is_not_named, entry(f, "pack")->first = 1)
 LIE(nested_too_small, f->nested[0].raw_bytes = 64)
 LIE(nested_too_large, f->nested[0].raw_bytes = CATALOG_MAX_BYTES + 1)
 LIE(nested_stored_as_nothing, f->nested[0].stored_bytes = 0)
+LIE(nested_of_no_entries, f->nested[0].tree_entries = 0)
+LIE(entries_that_are_not_there, f->header->tree_entries++)
+LIE(bytes_that_are_not_there, f->header->tree_bytes--)
+LIE(entries_below_that_do_not_add_up, f->nested[0].tree_entries += 2)
+LIE(totals_that_wrap, (f->header->tree_bytes -= f->nested[0].tree_bytes + 1,
+			      f->nested[0].tree_bytes = UINT64_MAX))
+LIE(entries_that_wrap, (f->header->tree_entries -= f->nested[0].tree_entries + 1,
+			       f->nested[0].tree_entries = UINT64_MAX))
 LIE(nested_with_children, entry(f, "pack")->count = 1)
 LIE(nested_top, (f->entries[0].flags = CATALOG_ENTRY_NESTED, f->entries[0].count = 0))
 LIE(nested_with_no_record, f->header->sections[CATALOG_NESTED].count = 0)
@@ -383,6 +391,12 @@ static const struct lie {
 	L(nested_too_small, "a nested catalog has an impossible size"),
 	L(nested_too_large, "a nested catalog has an impossible size"),
 	L(nested_stored_as_nothing, "a nested catalog has an impossible size"),
+	L(nested_of_no_entries, "a nested catalog has an impossible size"),
+	L(entries_that_are_not_there, "its totals are not those of its entries"),
+	L(bytes_that_are_not_there, "its totals are not those of its entries"),
+	L(entries_below_that_do_not_add_up, "its totals are not those of its entries"),
+	L(totals_that_wrap, "its totals are not those of its entries"),
+	L(entries_that_wrap, "its totals are not those of its entries"),
 	L(nested_with_children, "a nested catalog does not belong to its directory"),
 	L(nested_top, "an entry is in no directory"),
 	L(nested_with_no_record, "a nested catalog does not belong to its directory"),

@@ -190,6 +190,7 @@ static struct built_catalog *many_holes(const char *path, uint32_t count, uint32
 	h->version = CATALOG_VERSION;
 	h->section_count = CATALOG_PUBLISHED_SECTIONS;
 	h->tree_entries = count + 1;
+	h->tree_bytes = count;
 	uint64_t at = sizeof(*h);
 	struct catalog_entry *entries = (void *)(data + at);
 
