@@ -61,7 +61,7 @@ static const char from_version_1[] =
 	"PRAGMA user_version = 2;"
 	"COMMIT;";
 
-static void disconnect(struct state_db *db) NO_LOCK_CHECK
+void state_disconnect(struct state_db *db) NO_LOCK_CHECK
 {
 	for (size_t i = 0; i < db->statement_count; i++)
 		(void)sqlite3_finalize(db->statements[i].st);
@@ -83,9 +83,7 @@ static int query_version(sqlite3 *sql, int *out)
 	return code == SQLITE_ROW ? SQLITE_OK : code;
 }
 
-/* It names what lies in directories that not everybody may read; SQLite would make it by the umask, and
- * gives its log the file's own mode. */
-static void keep_private(const char *path)
+void state_keep_private(const char *path)
 {
 	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -99,7 +97,7 @@ static int connect_to(const char *path, sqlite3 **out)
 	int version = 0;
 
 	if (*path == '/')
-		keep_private(path);
+		state_keep_private(path);
 	int code = sqlite3_open_v2(path, out,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 
@@ -122,24 +120,33 @@ static int connect_to(const char *path, sqlite3 **out)
 	return code & 0xff;
 }
 
-/* The log goes along: it belongs to this file and to no other. */
-static int set_aside(const char *path)
+int state_move_away(const char *path, const char *kind, const char *time)
 {
 	static const char *const suffixes[] = {"", "-wal", "-shm"};
-	char time[CLOCK_TEXT_SIZE];
 	char from[PATH_MAX];
 	char to[PATH_MAX];
 
-	clock_format(clock_real_ns(), time);
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
 		if (snprintf(from, sizeof(from), "%s%s", path, suffixes[i]) >=
 				(int)sizeof(from) ||
-			snprintf(to, sizeof(to), "%s.damaged-%s%s", path, time,
+			snprintf(to, sizeof(to), "%s.%s-%s%s", path, kind, time,
 				suffixes[i]) >= (int)sizeof(to))
 			return -ENAMETOOLONG;
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return -errno;
 	}
+	return 0;
+}
+
+static int set_aside(const char *path)
+{
+	char time[CLOCK_TEXT_SIZE];
+
+	clock_format(clock_real_ns(), time);
+	int r = state_move_away(path, "damaged", time);
+
+	if (r < 0)
+		return r;
 	log_error("%s is damaged and was set aside as %s.damaged-%s; the mirror goes on "
 		  "with "
 		  "a fresh one, without history, pins and schedules made by command",
@@ -235,13 +242,12 @@ static int save_view(struct state_db *db)
 	return r;
 }
 
-/* Sets db->sql: the file, a fresh one, or memory. */
-static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
+int state_connect(struct state_db *db) NO_LOCK_CHECK
 {
 	int code = connect_to(db->path, &db->sql);
 
 	if (is_damage(code)) {
-		disconnect(db);
+		state_disconnect(db);
 		int r = set_aside(db->path);
 
 		if (r < 0)
@@ -253,7 +259,7 @@ static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
 		return 0;
 	const char *reason = sqlite3_errstr(code);
 
-	disconnect(db);
+	state_disconnect(db);
 	if (code == SQLITE_NOMEM)
 		return -ENOMEM;
 	if (code == SQLITE_BUSY)
@@ -272,7 +278,7 @@ static int connect_somehow(struct state_db *db) NO_LOCK_CHECK
 	code = connect_to(":memory:", &db->sql);
 	if (code == SQLITE_OK)
 		return 0;
-	disconnect(db);
+	state_disconnect(db);
 	return -ENOMEM;
 }
 
@@ -311,7 +317,7 @@ int state_db_open(const char *cache_path, struct state_db **out) NO_LOCK_CHECK
 	db->path = mem_strdup(path);
 	if (!db->path)
 		return -ENOMEM;
-	int r = connect_somehow(db);
+	int r = state_connect(db);
 
 	if (r < 0) {
 		free(db->path);
@@ -333,7 +339,8 @@ void state_db_close(struct state_db *db)
 {
 	if (!db)
 		return;
-	disconnect(db);
+	state_db_attend(db);
+	state_disconnect(db);
 	mutex_release(&db->lock);
 	free(db->path);
 	free(db);
@@ -342,12 +349,12 @@ void state_db_close(struct state_db *db)
 /* The file turned out to be damaged under way. What is shown must not depend on it. */
 static int replace_damaged(struct state_db *db) REQUIRES(db->lock)
 {
-	disconnect(db);
+	state_disconnect(db);
 	int r = set_aside(db->path);
 
 	if (r < 0)
 		log_error("cannot set %s aside: %s", db->path, log_strerror(r));
-	r = connect_somehow(db);
+	r = state_connect(db);
 	if (r < 0)
 		return r;
 	db->is_damaged = false;

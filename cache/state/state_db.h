@@ -31,6 +31,16 @@ struct state_db;
 int state_db_open(const char *cache_path, struct state_db **out) WARN_UNUSED;
 void state_db_close(struct state_db *db);
 
+#define STATE_WORDS_SIZE 512
+
+/* Whether somebody has removed the file, or put another in its place: what is recorded would be lost
+ * with the daemon. All of it is then written to a new one, and what lies there is kept beside it as
+ * state.db.replaced-TIME; an error in the log says so. To be called now and then; closing does, too. */
+void state_db_attend(struct state_db *db);
+
+/* What state_db_attend() has found last, for the status; "" if all was well since the start. */
+void state_db_words(struct state_db *db, char words[STATE_WORDS_SIZE]);
+
 /* What the mirror shows. */
 struct state_view {
 	struct catalog_ref root;

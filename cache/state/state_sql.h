@@ -31,6 +31,7 @@ struct state_db {
 	char *path;	   /* of state.db, absolute */
 	sqlite3 *sql;
 	bool is_damaged; /* found so while in use: replaced before the next statement */
+	char words[STATE_WORDS_SIZE]; /* what became of the file; "" */
 	bool has_view;
 	struct state_view
 		view; /* as it was read or set last: survives such a replacement */
@@ -70,3 +71,17 @@ int state_keep_text(struct state_texts *texts, sqlite3_stmt *st, int column,
 /* Writes the changes behind those that the run has; inside a transaction. */
 int state_changes_add_locked(struct state_db *db, int64_t run,
 	const struct change_record *changes, size_t count) REQUIRES(db->lock) WARN_UNUSED;
+
+/* For state_db.c and state_attend.c: */
+
+/* Sets db->sql: the file, a fresh one, or memory. 0 or -errno (logged). */
+int state_connect(struct state_db *db) REQUIRES(db->lock) WARN_UNUSED;
+void state_disconnect(struct state_db *db) REQUIRES(db->lock);
+
+/* Makes the file, or gives it its mode. It names what lies in directories that not everybody may read;
+ * SQLite would make it by the umask, and gives its log the file's own mode. */
+void state_keep_private(const char *path);
+
+/* Moves the file and its log away, as PATH.KIND-TIME. The log goes along: it belongs to this file and
+ * to no other. 0 or -errno. */
+int state_move_away(const char *path, const char *kind, const char *time) WARN_UNUSED;

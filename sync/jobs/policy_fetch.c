@@ -57,8 +57,8 @@ static void keep(int dirfd, const struct head *head, const struct buffer *text)
 			head->channel, log_strerror(r));
 }
 
-static int ask_sources(
-	struct fetcher *fetcher, const struct head *head, struct buffer *out)
+static int ask_sources(struct fetcher *fetcher, const struct head *head,
+	struct buffer *out, char words[POLICY_FETCH_REASON_SIZE])
 {
 	char reason[TRANSFER_REASON_SIZE];
 	char object[sizeof(FOLDER) + DIGEST_HEX_SIZE + 4];
@@ -78,18 +78,21 @@ static int ask_sources(
 			return r;
 		if (r == -EBADMSG || r == -EPROTO) {
 			error = -EBADMSG;
-			log_warn("refused %s from %s: its bytes are not those that the "
-				 "head names",
-				object, fetcher_site_name(fetcher, i));
+			(void)snprintf(words, POLICY_FETCH_REASON_SIZE,
+				"%s from %s has other bytes than the head names", object,
+				fetcher_site_name(fetcher, i));
 		} else if (error == -EHOSTUNREACH) {
 			error = r == -ENOENT ? r : error;
 		}
 	}
+	if (error != -EBADMSG)
+		(void)snprintf(words, POLICY_FETCH_REASON_SIZE, "%s: %s", object,
+			log_strerror(error));
 	return error;
 }
 
 int policy_fetch(struct fetcher *fetcher, const struct head *head, int cache_dirfd,
-	struct policy *out)
+	struct policy *out, char words[POLICY_FETCH_REASON_SIZE])
 {
 	struct buffer text AUTO_BUFFER = BUFFER_INIT(POLICY_MAX_BYTES);
 	char reason[TEXT_REASON_SIZE];
@@ -102,16 +105,15 @@ int policy_fetch(struct fetcher *fetcher, const struct head *head, int cache_dir
 	int r = read_kept(cache_dirfd, head, &text);
 
 	is_kept = r == 0;
+	(void)snprintf(words, POLICY_FETCH_REASON_SIZE, "%s", log_strerror(r));
 	if (r < 0 && r != -ENOMEM)
-		r = ask_sources(fetcher, head, &text);
+		r = ask_sources(fetcher, head, &text, words);
 	if (r < 0)
-		return log_error_errno(r, "cannot get the policy of channel %s: %s",
-			head->channel, log_strerror(r));
+		return r;
 	r = policy_parse((const char *)text.data, text.len, out, reason);
-	if (r == -EINVAL)
-		return log_error_errno(r,
-			"the policy of channel %s does not suit this mirror: %s",
-			head->channel, reason);
+	if (r < 0)
+		(void)snprintf(words, POLICY_FETCH_REASON_SIZE, "%s",
+			r == -EINVAL ? reason : log_strerror(r));
 	if (r == 0 && !is_kept)
 		keep(cache_dirfd, head, &text);
 	return r;

@@ -14,9 +14,11 @@
 #include "sync/mirror/fetcher.h"
 #include "sync/trust/record.h"
 
+#define POLICY_FETCH_REASON_SIZE 512
+
 /* Takes the kept one if it is the head's, else asks the sources in turn until one has the bytes of
  * that size and digest; an empty policy if the head names none. Waits for the network. Errors,
- * logged, with *out untouched:
+ * with their words in `reason` and *out untouched:
  *   -EHOSTUNREACH, -ENOENT	no source has it
  *   -EBADMSG			all that have it have other bytes
  *   -EINVAL			this mirror cannot read it: a word that is too new for it, or a
@@ -24,4 +26,4 @@
  *   -ENOMEM
  * That it cannot be kept is a warning. */
 int policy_fetch(struct fetcher *fetcher, const struct head *head, int cache_dirfd,
-	struct policy *out) WARN_UNUSED;
+	struct policy *out, char reason[POLICY_FETCH_REASON_SIZE]) WARN_UNUSED;

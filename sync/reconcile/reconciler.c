@@ -308,12 +308,13 @@ static void execute(struct reconciler *r, struct run_record *record)
 	shared_settings_put(settings);
 }
 
-/* The history, and with it the logs of runs that it forgets. */
-static void rotate(struct reconciler *r)
+/* Whether the history's file is still there; what it forgets, and with that the logs of runs. */
+static void look_after_history(struct reconciler *r)
 {
 	struct shared_settings *settings = reconciler_settings(r);
 	int64_t now_ns = clock_real_ns();
 
+	state_db_attend(r->env.state);
 	if (state_db_rotate(r->env.state, now_ns) < 0)
 		log_warn("the history cannot be rotated");
 	if (settings->settings.logdir)
@@ -329,7 +330,7 @@ static void *run_all(void *arg)
 	while (run_queue_take(r->queue, &record) == 0) {
 		execute(r, record);
 		run_queue_finish(r->queue, record);
-		rotate(r);
+		look_after_history(r);
 		mem_give_back();
 	}
 	return NULL;
@@ -386,6 +387,7 @@ void reconciler_status(struct reconciler *r, struct reconciler_status *out)
 	out->last_sync_ns = r->last_sync_ns;
 	out->is_window_open = r->is_window_open;
 	out->polls = r->polls_done;
+	memcpy(out->policy_error, r->policy_error, sizeof(out->policy_error));
 	/* a channel that does not answer matters more than a run of long ago */
 	(void)snprintf(out->last_error, sizeof(out->last_error), "%s",
 		*r->poll_reason ? r->poll_reason : r->last_error);

@@ -53,6 +53,7 @@ struct reconciler_status {
 	char last_error[512]; /* of the last run or poll, "" if it went well */
 	int64_t running;      /* the run's id, or 0 */
 	size_t waiting;
+	char policy_error[512]; /* why the master's policy is not taken up, "" */
 	bool is_window_open;
 	uint64_t polls;
 };

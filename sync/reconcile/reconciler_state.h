@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cache/base/threads/mutex.h"
+#include "sync/jobs/policy_fetch.h"
 #include "sync/jobs/prefetch_policy.h"
 #include "sync/reconcile/mirror_name.h"
 #include "sync/reconcile/reconciler.h"
@@ -54,6 +55,7 @@ struct reconciler {
 	bool has_run_rate;		     /* lock */
 	struct retries retries;		     /* lock */
 	char last_error[512];		     /* lock */
+	char policy_error[POLICY_FETCH_REASON_SIZE]; /* lock; "" if it was taken up */
 
 	struct run_progress progress; /* of the run under way */
 

@@ -16,20 +16,33 @@
 
 #define JOB_ON_CHANGE "on-change"
 
+/* Each poll tries again; the log is told when something else is wrong than before. */
+static void note_policy(struct reconciler *r, const char *reason)
+{
+	mutex_lock(&r->lock);
+	bool is_news = strcmp(r->policy_error, reason) != 0;
+
+	(void)snprintf(r->policy_error, sizeof(r->policy_error), "%s", reason);
+	mutex_unlock(&r->lock);
+	if (is_news && *reason)
+		log_warn("the master's policy cannot be taken up: %s; the one at hand "
+			 "stays",
+			reason);
+}
+
 /* The master's schedules and windows come with the head; without an answer, those at hand stay. */
 static void take_policy(struct reconciler *r, const struct head *head)
 {
 	struct policy policy = {0};
+	char reason[POLICY_FETCH_REASON_SIZE];
 
 	if (r->policy_sequence == head->sequence || !r->fetcher)
 		return;
-	int error = policy_fetch(r->fetcher, head, r->env.cache_dirfd, &policy);
+	int error = policy_fetch(r->fetcher, head, r->env.cache_dirfd, &policy, reason);
 
-	if (error < 0) {
-		log_warn("the master's policy cannot be taken up: %s",
-			log_strerror(error));
+	note_policy(r, error < 0 ? reason : "");
+	if (error < 0)
 		return;
-	}
 	r->policy_sequence = head->sequence;
 	policy_release(&r->policy);
 	r->policy = policy;

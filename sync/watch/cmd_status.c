@@ -46,6 +46,10 @@ static int print_status(const cJSON *s)
 	printf("fetched       %.1f MiB in %.0f requests since start\n",
 		number_of(source, "fetched_bytes") / (1 << 20),
 		number_of(source, "requests"));
+	if (*control_text(s, "policy_error", ""))
+		printf("policy        not taken up: %s\n", text_of(s, "policy_error"));
+	if (*control_text(s, "state_error", ""))
+		printf("records       %s\n", text_of(s, "state_error"));
 	if (*text_of(s, "last_error"))
 		printf("last error    %s\n", text_of(s, "last_error"));
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;

@@ -2,6 +2,7 @@
 #include "sync/watch/mirror_status.h"
 
 #include "cache/base/log.h"
+#include "sync/watch/json_text.h"
 
 #include <unistd.h>
 
@@ -39,6 +40,8 @@ void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 	cJSON_AddNumberToObject(o, "cache_limit", (double)status->cache_limit);
 	cJSON_AddBoolToObject(o, "online", status->source.is_online);
 	add_source(o, &status->source);
-	cJSON_AddStringToObject(
+	json_add_text(o, "policy_error", status->policy_error);
+	json_add_text(o, "state_error", status->state_error);
+	json_add_text(
 		o, "last_error", *status->last_error ? status->last_error : last_error);
 }

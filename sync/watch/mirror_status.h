@@ -21,7 +21,9 @@ struct mirror_status {
 	int64_t last_poll_ns;	   /* times are 0 for never */
 	int64_t last_sync_ns;
 	const char *last_error;
-	int64_t running; /* the run's number, 0: none */
+	const char *policy_error; /* why the master's policy is not taken up, "" */
+	const char *state_error;  /* what became of state.db, "" */
+	int64_t running;	  /* the run's number, 0: none */
 	size_t waiting;
 	uint64_t tree_entries;
 	uint64_t tree_bytes;

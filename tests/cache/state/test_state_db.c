@@ -238,6 +238,80 @@ static void what_is_no_database_is_set_aside(void **state)
 	assert_int_equal(count_set_aside(), 1);
 }
 
+static void unlink_in(const char *name)
+{
+	assert_true(unlinkat(scratch.fd, name, 0) == 0 || errno == ENOENT);
+}
+
+static void expect_job(const char *job)
+{
+	struct run_list list;
+
+	assert_int_equal(state_db_runs_list(db, 0, 10, &list), 0);
+	assert_int_equal((int)list.count, 1);
+	assert_string_equal(list.items[0].job, job);
+	run_list_release(&list);
+}
+
+static void a_file_that_is_removed_under_way_is_written_anew(void **state)
+{
+	const struct run_record run = {.job = "kept", .state = RUN_DONE};
+	struct state_view v = view_of(5);
+	struct state_view seen;
+	char words[STATE_WORDS_SIZE];
+	struct stat st;
+	int64_t id;
+
+	(void)state;
+	assert_int_equal(state_db_view_set(db, &v), 0);
+	assert_int_equal(state_db_run_add(db, &run, &id), 0);
+	state_db_attend(db);
+	state_db_words(db, words);
+	assert_string_equal(words, "");
+	/* its log alone may stay behind */
+	for (int with_log = 0; with_log < 2; with_log++) {
+		unlink_in("state.db");
+		if (with_log)
+			unlink_in("state.db-wal");
+		state_db_attend(db);
+		state_db_words(db, words);
+		assert_non_null(strstr(words, "removed"));
+		assert_int_equal(fstatat(scratch.fd, "state.db", &st, 0), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+		expect_job("kept");
+		reopen();
+		expect_job("kept");
+		assert_int_equal(state_db_view_get(db, &seen), 0);
+		assert_int_equal(seen.revision, 5);
+	}
+	/* nobody has looked since: the end does */
+	unlink_in("state.db");
+	reopen();
+	expect_job("kept");
+}
+
+static void a_file_that_takes_its_place_is_kept_beside_it(void **state)
+{
+	const struct run_record run = {.job = "ours", .state = RUN_DONE};
+	char words[STATE_WORDS_SIZE];
+	char name[STATE_WORDS_SIZE];
+	int64_t id;
+
+	(void)state;
+	assert_int_equal(state_db_run_add(db, &run, &id), 0);
+	scratch_write(&scratch, "other", "theirs", 6);
+	assert_int_equal(renameat(scratch.fd, "other", scratch.fd, "state.db"), 0);
+	state_db_attend(db);
+	state_db_words(db, words);
+	const char *kept = strstr(words, "state.db.replaced-");
+
+	assert_non_null(kept);
+	(void)snprintf(name, sizeof(name), "%s", kept);
+	assert_true(scratch_has(&scratch, name));
+	reopen();
+	expect_job("ours");
+}
+
 /* What the last daemon of version 1 left running may have stopped services. */
 static void a_database_of_version_1_is_brought_up_to_date(void **state)
 {
@@ -571,6 +645,10 @@ int main(void)
 			what_is_no_database_is_set_aside, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_database_of_a_later_version_is_set_aside, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_file_that_is_removed_under_way_is_written_anew, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_file_that_takes_its_place_is_kept_beside_it, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_database_of_version_1_is_brought_up_to_date, make, drop),
 		cmocka_unit_test_setup_teardown(

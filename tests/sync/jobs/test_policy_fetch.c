@@ -76,6 +76,8 @@ static void serve(const struct bench *b, const char *name, const char *bytes)
 	assert_int_equal(close(fd), 0);
 }
 
+static char reason[POLICY_FETCH_REASON_SIZE];
+
 /* With the depots of these names as sources; "" is none. */
 static int fetch(
 	const struct bench *b, const char *a, const char *other, struct policy *out)
@@ -89,7 +91,7 @@ static int fetch(
 	const struct fetcher_config config = {.urls = urls};
 
 	assert_int_equal(fetcher_new(&config, &fetcher), 0);
-	int r = policy_fetch(fetcher, &b->head, b->cache_fd, out);
+	int r = policy_fetch(fetcher, &b->head, b->cache_fd, out, reason);
 
 	fetcher_free(fetcher);
 	return r;
@@ -118,6 +120,7 @@ static void a_source_that_lies_is_passed_over(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		serve(b, "liar", lies[i]);
 		assert_int_equal(fetch(b, "liar", "liar", &policy), -EBADMSG);
+		assert_non_null(strstr(reason, "other bytes than the head names"));
 	}
 	assert_int_equal(policy.schedule_count, 0);
 	serve(b, "honest", text);
@@ -175,6 +178,7 @@ static void a_policy_this_mirror_cannot_read_is_not_kept(void **state)
 	assert_int_equal(digest_of(strange, strlen(strange), &b->head.policy.digest), 0);
 	serve(b, "honest", strange);
 	assert_int_equal(fetch(b, "honest", "honest", &policy), -EINVAL);
+	assert_non_null(strstr(reason, "line 2"));
 	assert_int_equal(policy.schedule_count, 7);
 	assert_int_equal(fstatat(b->cache_fd, "policy/stable", &st, 0), -1);
 }
