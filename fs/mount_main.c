@@ -40,6 +40,12 @@ static int serve(
 	if (r < 0)
 		return log_error_errno(
 			r, "cannot write the log file %s: %s", o->log, log_strerror(r));
+	char reason[TEXT_REASON_SIZE];
+
+	if (settings->logdir)
+		r = job_log_claim(settings->logdir, o->mountpoint, reason);
+	if (r < 0)
+		return log_error_errno(r, "%s", reason);
 	if (settings->logdir)
 		r = job_log_begin(settings->logdir);
 	if (r < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/job_log.h"
 
+#include "cache/base/disk/durable.h"
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
@@ -17,9 +18,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define MAIN_LOG  "depotfs.log"
 #define MAIN_OLD  "depotfs-" /* and a time */
+#define OWNER	  "mirror"
 #define LINE_MAX_ 2048
 
 struct job_log {
@@ -42,6 +45,48 @@ static int main_path(const char *directory, char out[PATH_MAX])
 	int n = snprintf(out, PATH_MAX, "%s/" MAIN_LOG, directory);
 
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* Complete from the beginning, or not there: 0 or -EEXIST. */
+static int write_owner(int dirfd, const char *mountpoint)
+{
+	char name[sizeof(OWNER) + 16];
+
+	(void)snprintf(name, sizeof(name), OWNER ".%d", (int)getpid());
+	(void)unlinkat(dirfd, name, 0);
+	int r = durable_write(dirfd, name, mountpoint, strlen(mountpoint), 0644);
+
+	if (r == 0 && linkat(dirfd, name, dirfd, OWNER, 0) < 0)
+		r = -errno;
+	(void)unlinkat(dirfd, name, 0);
+	return r;
+}
+
+int job_log_claim(
+	const char *directory, const char *mountpoint, char reason[TEXT_REASON_SIZE])
+{
+	AUTO_BUFFER struct buffer owner = BUFFER_INIT(PATH_MAX);
+	int r = io_mkdirs(directory, 0750);
+	AUTO_CLOSE int dirfd =
+		r == 0 ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (r == 0)
+		r = dirfd < 0 ? -errno : write_owner(dirfd, mountpoint);
+	if (r == -EEXIST)
+		r = io_read_regular(dirfd, OWNER, &owner);
+	if (r < 0) {
+		(void)words_refuse(
+			reason, "logdir=%.100s: %s", directory, log_strerror(r));
+		return r;
+	}
+	if (owner.len == 0 || (owner.len == strlen(mountpoint) &&
+				      memcmp(owner.data, mountpoint, owner.len) == 0))
+		return 0;
+	(void)words_refuse(reason,
+		"logdir=%.60s is of the mirror on %.*s: each needs one of its own (or "
+		"remove its file '" OWNER "')",
+		directory, owner.len < 60 ? (int)owner.len : 60, owner.data);
+	return -EEXIST;
 }
 
 int job_log_begin(const char *directory)

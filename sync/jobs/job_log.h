@@ -3,6 +3,7 @@
  * The log directory (logdir=DIR, one for each mirror): the main log, depotfs.log, and a log for each
  * run, run-ID.log, which lives as long as the run stands in the history.
  *
+ *	r = job_log_claim("/var/log/depotfs/share", "/srv/share", reason);
  *	r = job_log_begin("/var/log/depotfs/share");	(the mount, before threads start)
  *
  *	struct job_log *log = job_log_open(logdir, &run);
@@ -19,6 +20,7 @@
 
 #include "cache/base/cleanup.h"
 #include "cache/state/run_records.h"
+#include "sync/jobs/calendar/words.h"
 
 #include <stdint.h>
 
@@ -26,6 +28,12 @@
 #define JOB_LOG_MAIN_MAX (8 << 20)
 
 struct job_log;
+
+/* Makes the directory, and this mirror's by writing the mountpoint into its file `mirror`: run numbers
+ * are a mirror's own, so two would write into and tidy away each other's logs. -EEXIST if it is
+ * another's, or why it cannot be had; the reason says which and what to do. */
+int job_log_claim(const char *directory, const char *mountpoint,
+	char reason[TEXT_REASON_SIZE]) WARN_UNUSED;
 
 /* Makes the directory and sends the daemon's log to its depotfs.log. 0 or -errno. */
 int job_log_begin(const char *directory) WARN_UNUSED;

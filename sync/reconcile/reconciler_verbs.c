@@ -396,6 +396,13 @@ static int answer_reload(void *arg, const cJSON *request, cJSON *answer)
 
 	if (error < 0)
 		return *reason ? control_refuse(answer, error, "%s", reason) : error;
+	error = settings.logdir
+			? job_log_claim(settings.logdir, r->env.mountpoint, reason)
+			: 0;
+	if (error < 0) {
+		settings_release(&settings);
+		return control_refuse(answer, error, "%s", reason);
+	}
 	struct shared_settings *fresh = shared_settings_new(&settings);
 
 	settings_release(&settings);

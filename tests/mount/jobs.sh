@@ -237,6 +237,12 @@ assert_equal "what it showed" "$(last_run revision_before)" "$(revision)"
 unmount mnt
 stop_bad_server
 
+step "a log directory is one mirror's"
+mkdir "$work/other"
+assert_exit 1 "$DEPOTFS" mount "$http_url" "$work/other" \
+	-o "key=$key,cache=$work/other.cache,logdir=$work/logs"
+assert_says "is of the mirror on $work/mnt"
+
 step "a policy that cannot be had is told once in the log, and in the status"
 printf '[schedule late]\nwhen = daily at 23:00\n' >>"$work/policy"
 "$DEPOTFS" policy "$work/depot" --set "$work/policy" --key-dir "$work/depot.keys" >/dev/null

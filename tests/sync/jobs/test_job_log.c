@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define NOW (INT64_C(1772366400) * NS_PER_SEC) /* 2026-03-01T12:00:00Z */
 
@@ -210,9 +211,27 @@ static void a_main_log_of_somebody_else_is_left_alone(void **state)
 	assert_int_equal(scratch_count(&scratch, "log/share"), 1);
 }
 
+static void a_directory_is_one_mirrors(void **state)
+{
+	char reason[TEXT_REASON_SIZE] = "";
+
+	(void)state;
+	assert_int_equal(job_log_claim(directory, "/srv/a", reason), 0);
+	assert_int_equal(job_log_claim(directory, "/srv/a", reason), 0);
+	assert_int_equal(job_log_claim(directory, "/srv/ab", reason), -EEXIST);
+	assert_non_null(strstr(reason, "mirror on /srv/a:"));
+	assert_int_equal(scratch_count(&scratch, "log/share"), 1);
+	/* it stays so whatever is tidied */
+	job_log_tidy(directory, db, NOW);
+	assert_int_equal(job_log_claim(directory, "/srv/b", reason), -EEXIST);
+	assert_int_equal(unlinkat(scratch.fd, "log/share/mirror", 0), 0);
+	assert_int_equal(job_log_claim(directory, "/srv/b", reason), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_directory_is_one_mirrors, make, drop),
 		cmocka_unit_test_setup_teardown(a_run_tells_what_it_does, make, drop),
 		cmocka_unit_test_setup_teardown(
 			an_interrupted_run_goes_on_in_its_log, make, drop),
