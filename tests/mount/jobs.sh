@@ -86,7 +86,7 @@ rm "$work/refuse"
 step "a hook is told what happens"
 assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
 assert_equal revision "$(revision)" 3
-for line in JOB=sync MODE=full REVISION_OLD=2 REVISION_NEW=3 ADDED=1 "PACKAGE=.*pkg/a.*"; do
+for line in JOB=sync MODE=full REVISION_OLD=2 REVISION_NEW=3 ADDED=1 "PACKAGE=\\. pkg/a"; do
 	assert_has "$work/pre.env" "^DEPOTFS_$line\$"
 done
 assert_has "$work/pre.packages" '^pkg/a$'

@@ -57,6 +57,8 @@ static int list_packages(
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const char *path = plan_package(plan, i)->path;
 
+		if (!*path)
+			path = "."; /* a shell's loop would not see an empty name */
 		if (out->len + strlen(path) + 2 > max)
 			break;
 		r = buffer_printf(out, "%s%c", path, end);
