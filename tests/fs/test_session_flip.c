@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Flips under a real kernel: this process mounts a view of built catalogs, and reads it while it is
- * given another tree. Root and /dev/fuse are needed; without them the tests are skipped.
+ * Flips under a real kernel: this process reads a mounted view while it is given another tree.
  */
-#include "tests/cache/support.h"
+#include "tests/fs/mounted_view.h"
 
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
 #include "cache/content/content_file.h"
-#include "fs/session/session.h"
-#include "tests/support/fake_source.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,209 +22,18 @@
 #define NAMES	    3000
 #define READERS	    3
 
-static struct scratch scratch;
-static char mountpoint[96];
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct catalog_store *catalogs;
-static struct content_store *contents;
-static struct fake_source *fake;
-static struct view *view;
-static struct session *session;
-static pthread_t runner;
-static bool is_running;
-static enum session_open_mode open_mode = SESSION_OPEN_PASSTHROUGH;
-
-/* What was built; the source serves it to the end of the test. */
-static struct built_catalog *built[64];
-static size_t built_count;
-static uint64_t revision;
-
-static struct built_catalog *finish(struct catalog_builder *b)
-{
-	struct built_catalog *done = builder_finish(b);
-	struct catalog *c;
-
-	assert_true(built_count < ARRAY_SIZE(built));
-	built[built_count++] = done;
-	fake_source_serve(fake, done);
-	assert_int_equal(catalog_store_put(catalogs, &done->ref, done->data, &c), 0);
-	catalog_close(c);
-	return done;
-}
-
-static struct built_catalog *package(const char *path, const char *text)
-{
-	struct catalog_builder *b = builder_new(path);
-	uint32_t lib = builder_dir(b, BUILDER_TOP, "lib");
-
-	builder_file(b, lib, "text", text, strlen(text), 64);
-	return finish(b);
-}
-
-/* calm and busy: packages; plain/: a directory of the root's own. */
-static struct built_catalog *tree(
-	const char *busy, const char *const *names, size_t count)
-{
-	struct catalog_builder *b = builder_new("");
-	uint32_t plain = builder_dir(b, BUILDER_TOP, "plain");
-
-	builder_nested(b, BUILDER_TOP, "calm", package("calm", "always the same"));
-	builder_nested(b, BUILDER_TOP, "busy", package("busy", busy));
-	for (size_t i = 0; i < count; i++) {
-		uint32_t e = builder_file(b, plain, names[i], "x", 1, 64);
-
-		builder_mtime(b, e, BUILDER_MTIME_SEC);
-	}
-	return finish(b);
-}
-
 static int make(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
-	fake = fake_source_new();
-	assert_int_equal(mkdirat(scratch.fd, "mnt", 0755), 0);
-	(void)snprintf(mountpoint, sizeof(mountpoint), "%s/mnt", scratch.path);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = fake_source_of(fake),
-		.fetch_deadline_ns = NS_PER_SEC};
-
-	revision = 0;
-	return content_store_new(&config, &contents);
-}
-
-static void *serve(void *arg)
-{
-	(void)arg;
-	if (session_run(session) < 0)
-		log_error("the session ended badly");
-	return NULL;
-}
-
-static void open_session(const struct built_catalog *root)
-{
-	struct view_config view_config = {.catalogs = catalogs,
-		.source = fake_source_of(fake),
-		.root = root->ref,
-		.revision = ++revision,
-		.fetch_deadline_ns = NS_PER_SEC};
-
-	assert_int_equal(view_new(&view_config, &view), 0);
-	assert_int_equal(view_load(view), 0);
-	struct session_config config = {.mountpoint = mountpoint,
-		.fsname = "flip",
-		.channel = "test",
-		.open_mode = open_mode,
-		.timeout_ns = 5 * NS_PER_SEC,
-		.view = view,
-		.contents = contents,
-		.objects = objects,
-		.source = fake_source_of(fake)};
-
-	assert_int_equal(session_new(&config, &session), 0);
-}
-
-static void start(void)
-{
-	assert_int_equal(session_mount(session), 0);
-	assert_int_equal(pthread_create(&runner, NULL, serve, NULL), 0);
-	is_running = true;
-}
-
-static void mount_tree(const struct built_catalog *root)
-{
-	open_session(root);
-	start();
-}
-
-static void stop(void)
-{
-	if (is_running) {
-		/* by force: a test that failed may have left something open in it */
-		(void)umount2(mountpoint, MNT_FORCE | MNT_DETACH);
-		pthread_join(runner, NULL);
-	}
-	if (session) {
-		session_end(session);
-		assert_true(fake_source_wait_idle(fake));
-		if (is_running)
-			session_unmount(session);
-		session_free(session);
-	}
-	is_running = false;
-	session = NULL;
+	mounted_make();
+	return 0;
 }
 
 static int drop(void **state)
 {
 	(void)state;
-	assert_int_equal(chdir("/"), 0);
-	stop();
-	content_store_free(contents);
-	view_free(view);
-	view = NULL;
-	catalog_store_free(catalogs);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-	fake_source_free(fake);
-	while (built_count)
-		built_free(built[--built_count]);
-	scratch_remove(&scratch);
+	mounted_drop();
 	return 0;
-}
-
-static void flip(const struct built_catalog *root)
-{
-	assert_int_equal(session_flip(session, &root->ref, ++revision), 0);
-}
-
-static const char *at(const char *path)
-{
-	static char full[256];
-
-	(void)snprintf(full, sizeof(full), "%s/%s", mountpoint, path);
-	return full;
-}
-
-/* The whole file, 0 or -errno. */
-static int read_at(int dirfd, const char *path, char *out, size_t size)
-{
-	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	ssize_t n = pread(fd, out, size - 1, 0);
-	int r = n < 0 ? -errno : 0;
-
-	close(fd);
-	out[n < 0 ? 0 : n] = '\0';
-	return r;
-}
-
-static void expect(const char *path, const char *text)
-{
-	char found[64];
-
-	assert_int_equal(read_at(AT_FDCWD, at(path), found, sizeof(found)), 0);
-	assert_string_equal(found, text);
-}
-
-static unsigned int count_names(const char *path)
-{
-	DIR *dir = opendir(at(path));
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 static struct session_stats stats(void)
@@ -277,8 +83,8 @@ static struct built_catalog *tree_of_pairs(const char *text)
 
 	builder_file(b, BUILDER_TOP, "one", text, strlen(text), 64);
 	builder_file(b, BUILDER_TOP, "other", "other", 5, 64);
-	builder_nested(r, BUILDER_TOP, "pair", finish(b));
-	return finish(r);
+	builder_nested(r, BUILDER_TOP, "pair", keep_built(b));
+	return keep_built(r);
 }
 
 static void memory_lets_go_of_what_no_view_shows_any_more(void **state)
@@ -455,7 +261,7 @@ static void before_anybody_asks_a_flip_tells_nobody(void **state)
 	(void)state;
 	open_session(tree("first", NULL, 0));
 	flip(tree("second", NULL, 0));
-	start();
+	mount_open_session();
 	expect("busy/lib/text", "second");
 }
 
@@ -584,23 +390,16 @@ static void a_session_ends_in_the_middle_of_flips(void **state)
 		assert_int_equal(umount2(mountpoint, MNT_DETACH), 0);
 		atomic_store(&must_end, true);
 		pthread_join(reader, NULL);
-		pthread_join(runner, NULL);
-		session_end(session);
+		int r = mounted_wait();
+
 		pthread_join(flipper, NULL);
-		session_unmount(session);
-		session_free(session);
-		session = NULL;
-		is_running = false;
+		assert_int_equal(r, 0);
+		assert_int_equal(mounted_stop(), 0);
 		view_free(view);
 		view = NULL;
 		assert_int_equal(before, 0);
 		atomic_store(&wrong, 0);
 	}
-}
-
-static bool can_mount(void)
-{
-	return geteuid() == 0 && access("/dev/fuse", R_OK | W_OK) == 0;
 }
 
 int main(void)
@@ -619,10 +418,8 @@ int main(void)
 		T(a_session_ends_in_the_middle_of_flips),
 	};
 
-	if (!can_mount()) {
-		printf("SKIP: root and /dev/fuse are needed to mount\n");
+	if (!mounted_is_possible())
 		return 77;
-	}
 	log_detach_stderr();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
