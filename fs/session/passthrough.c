@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * libfuse has had an interface for passthrough since 3.17. Before that its INIT and OPEN replies
- * leave out four things that the kernel wants; but it lets us do its reads and writes, so they
- * are put in on the way to the kernel:
+ * leave out four things that the kernel wants; but its reads and writes are ours
+ * (fs/session/device.h), so they are put in on the way to the kernel:
  *
  *	INIT reply   flags: FUSE_INIT_EXT; flags2: the passthrough bit; max_stack_depth: 1
  *	OPEN reply   open_flags: FOPEN_PASSTHROUGH; the last word: the backing id
@@ -58,16 +58,10 @@ static void note_init(struct passthrough *p, const void *request, size_t len)
 	atomic_store(&p->init_unique, header->unique);
 }
 
-static ssize_t read_request(int fd, void *buffer, size_t size, void *userdata)
+void passthrough_see_request(struct passthrough *p, const void *request, size_t len)
 {
-	struct session *session = userdata;
-	ssize_t n = read(fd, buffer, size);
-
-	if (n > 0 && session->passthrough.is_wanted &&
-		!atomic_load_explicit(
-			&session->passthrough.is_agreed, memory_order_relaxed))
-		note_init(&session->passthrough, buffer, (size_t)n);
-	return n;
+	if (p->is_wanted && !atomic_load_explicit(&p->is_agreed, memory_order_relaxed))
+		note_init(p, request, len);
 }
 
 static ssize_t write_init(int fd, const struct iovec *iov, struct passthrough *p)
@@ -105,9 +99,9 @@ static ssize_t write_open(int fd, const struct iovec *iov)
 	return writev(fd, changed, 2);
 }
 
-static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
+ssize_t passthrough_write_reply(
+	struct passthrough *p, int fd, const struct iovec *iov, int count)
 {
-	struct passthrough *p = &((struct session *)userdata)->passthrough;
 	const struct fuse_out_header *header = iov[0].iov_base;
 
 	if (replying_with_backing_id && count == 2 &&
@@ -121,25 +115,6 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 		return write_init(fd, iov, p);
 	}
 	return writev(fd, iov, count);
-}
-
-static ssize_t splice_reply(int from, off_t *from_offset, int to, off_t *to_offset,
-	size_t len, unsigned int flags, void *userdata)
-{
-	(void)userdata;
-	return splice(from, from_offset, to, to_offset, len, flags);
-}
-
-static const struct fuse_custom_io custom_io = {
-	.read = read_request,
-	.writev = write_reply,
-	.splice_send = splice_reply,
-};
-
-int passthrough_attach(struct passthrough *p, struct fuse_session *fuse)
-{
-	p->fuse = fuse;
-	return fuse_session_custom_io(fuse, &custom_io, fuse_session_fd(fuse));
 }
 
 void passthrough_negotiate(struct passthrough *p, struct fuse_conn_info *conn)
@@ -181,10 +156,18 @@ int passthrough_reply_open(
 
 #else
 
-int passthrough_attach(struct passthrough *p, struct fuse_session *fuse)
+void passthrough_see_request(struct passthrough *p, const void *request, size_t len)
 {
-	p->fuse = fuse;
-	return 0;
+	(void)p;
+	(void)request;
+	(void)len;
+}
+
+ssize_t passthrough_write_reply(
+	struct passthrough *p, int fd, const struct iovec *iov, int count)
+{
+	(void)p;
+	return writev(fd, iov, count);
 }
 
 void passthrough_negotiate(struct passthrough *p, struct fuse_conn_info *conn)
@@ -228,6 +211,11 @@ int passthrough_reply_open(
 void passthrough_init(struct passthrough *p, bool is_wanted)
 {
 	*p = (struct passthrough){.is_wanted = is_wanted};
+}
+
+void passthrough_attach(struct passthrough *p, struct fuse_session *fuse)
+{
+	p->fuse = fuse;
 }
 
 bool passthrough_is_agreed(const struct passthrough *p)

@@ -6,7 +6,7 @@
  * every file is read the ordinary way (docs/passthrough.md).
  *
  *	passthrough_init(&p, is_wanted);
- *	r = passthrough_attach(&p, fuse);	(mounted, not looping yet)
+ *	passthrough_attach(&p, fuse);		(mounted, not looping yet)
  *	passthrough_negotiate(&p, conn);	(in the INIT callback)
  *	id = passthrough_take(&p, req, fd);	(0: not this file)
  *	r = passthrough_reply_open(req, fi, id);
@@ -21,6 +21,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 struct fuse_conn_info;
 struct fuse_file_info;
@@ -38,9 +40,14 @@ struct passthrough {
 
 void passthrough_init(struct passthrough *p, bool is_wanted);
 
-/* Takes over the session's reads and writes where libfuse has no passthrough of its own (before
- * 3.17). The session's user data must be the struct session that holds `p`. 0 or -errno. */
-int passthrough_attach(struct passthrough *p, struct fuse_session *fuse) WARN_UNUSED;
+void passthrough_attach(struct passthrough *p, struct fuse_session *fuse);
+
+/* What fs/session/device.c reads and writes passes through here: where libfuse has no passthrough
+ * of its own (before 3.17), INIT and OPEN replies lack what the kernel wants. The second is
+ * writev(2). */
+void passthrough_see_request(struct passthrough *p, const void *request, size_t len);
+ssize_t passthrough_write_reply(
+	struct passthrough *p, int fd, const struct iovec *iov, int count) WARN_UNUSED;
 
 /* Asks for it if the kernel offers it. */
 void passthrough_negotiate(struct passthrough *p, struct fuse_conn_info *conn);

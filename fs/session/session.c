@@ -6,6 +6,7 @@
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 #include "fs/mount/bdi.h"
+#include "fs/session/device.h"
 #include "fs/session/session_state.h"
 
 #include <errno.h>
@@ -146,14 +147,14 @@ int session_mount(struct session *session)
 			session->config.mountpoint);
 	/* before INIT is answered: it can only lessen what is set here */
 	bdi_set_read_ahead(session->config.mountpoint, READ_AHEAD_KIB);
-	/* The one place between mount and loop: here custom io takes the descriptor over. */
-	int r = passthrough_attach(&session->passthrough, session->fuse);
+	int r = device_attach(session->fuse);
 
 	if (r < 0) {
 		fuse_session_unmount(session->fuse);
 		return log_error_errno(
 			r, "cannot set up the FUSE session: %s", log_strerror(r));
 	}
+	passthrough_attach(&session->passthrough, session->fuse);
 	notify_attach(&session->notify, session->fuse);
 	/* without OPEN nobody knows what is being read: see pusher.h */
 	if (session->config.open_mode != SESSION_OPEN_NONE)
