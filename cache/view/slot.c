@@ -114,6 +114,7 @@ int slot_new(struct view *view, struct view_room *holder, uint32_t index,
 
 	slot->generation = ++cell->generation;
 	atomic_store(&slot->place, place);
+	atomic_store(&slot->has_unlisted, true);
 	atomic_store(&cell->slot, slot);
 	view->usage.slots++;
 	*out = slot;

@@ -71,9 +71,11 @@ struct view_slot {
 	_Atomic(struct view_place *) place;
 	atomic_uint_fast64_t lookups; /* that the kernel remembers */
 	atomic_bool is_superseded;    /* no name of the view leads here any more */
-	unsigned int pins;	      /* view.lock, as all below */
-	struct view_place *coming;    /* while a flip is built */
-	struct view_slot *prev;	      /* among the superseded */
+	/* a name below may have come into the kernel's cache since they were listed last */
+	atomic_bool has_unlisted;
+	unsigned int pins;	   /* view.lock, as all below */
+	struct view_place *coming; /* while a flip is built */
+	struct view_slot *prev;	   /* among the superseded */
 	struct view_slot *next;
 };
 

@@ -156,6 +156,8 @@ int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 	uint32_t at = catalog_entry(dir->catalog, index)->link;
 	struct view_slot *slot = dir->room->owner;
 
+	if (!atomic_load_explicit(&dir->slot->has_unlisted, memory_order_relaxed))
+		atomic_store(&dir->slot->has_unlisted, true);
 	if (!dir->room->slots) {
 		set_node(out, dir->room, at, slot, slot_node_id(slot, at));
 		return 0;

@@ -139,10 +139,11 @@ int view_flip(struct view *view, const struct catalog_ref *root, uint64_t revisi
  * longest of them. */
 void view_reap(struct view *view);
 
-/* What the kernel may have cached below superseded directories that it remembers. A name looked up
- * while its directory was forgotten stays in its cache, and keeps the directory, until memory is
- * short; once it forgets it the directory can go. Whoever is in there looks it up again. 0 or
- * -ENOMEM; the caller frees it. */
+/* What the kernel may have cached below superseded directories that it remembers, but for what was
+ * listed before. A name looked up while its directory was forgotten stays in its cache, and keeps
+ * the directory, until memory is short; once it forgets it the directory can go. Whoever is in
+ * there looks it up again: then the names of his directory (of a package's leaf catalog: all of its
+ * names) are listed once more. 0 or -ENOMEM; the caller frees it. */
 int view_list_superseded(struct view *view, struct view_changes **out) WARN_UNUSED;
 
 struct view_usage {

@@ -132,6 +132,12 @@ static int add_below(struct view_changes *changes, const struct view_slot *slot)
 	return r;
 }
 
+/*
+ * Who finds a child notes it before he answers, and the kernel lets nobody forget a name in a
+ * directory until every lookup and listing in it that has begun is answered. So what was noted
+ * before this looks is forgotten with what is listed here; what is noted later is for the next
+ * time.
+ */
 int view_list_superseded(struct view *view, struct view_changes **out)
 {
 	struct view_changes *changes;
@@ -140,10 +146,13 @@ int view_list_superseded(struct view *view, struct view_changes **out)
 	if (r < 0)
 		return r;
 	mutex_lock(&view->lock);
-	for (const struct view_slot *slot = view->superseded; slot && r == 0;
-		slot = slot->next)
-		if (atomic_load(&slot->lookups))
+	for (struct view_slot *slot = view->superseded; slot && r == 0; slot = slot->next)
+		if (atomic_load(&slot->lookups) &&
+			atomic_exchange(&slot->has_unlisted, false))
 			r = add_below(changes, slot);
+	/* nothing comes of this list: all of it is for the next */
+	for (struct view_slot *slot = view->superseded; slot && r < 0; slot = slot->next)
+		atomic_store(&slot->has_unlisted, true);
 	mutex_unlock(&view->lock);
 	if (r < 0)
 		view_changes_free(changes);

@@ -36,6 +36,13 @@ static int drop(void **state)
 	return 0;
 }
 
+static void pause_ms(long ms)
+{
+	struct timespec t = {.tv_nsec = ms * 1000000};
+
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
 static struct session_stats stats(void)
 {
 	struct session_stats s;
@@ -136,6 +143,54 @@ static void whoever_is_inside_keeps_what_he_has(void **state)
 	munmap((void *)(uintptr_t)map, 5);
 	close(fd);
 	close(unread);
+}
+
+/* Waits until nothing was told for as long as it takes to tell again. */
+static uint64_t notifications_settled(void)
+{
+	uint64_t before;
+	uint64_t now = stats().notifications;
+
+	do {
+		before = now;
+		pause_ms(900);
+		now = stats().notifications;
+	} while (now != before);
+	return now;
+}
+
+static void what_is_superseded_is_told_once_and_again_if_it_was_looked_up(void **state)
+{
+	struct view_usage usage;
+	char text[64];
+
+	(void)state;
+	mount_tree(tree("first", NULL, 0));
+	expect("busy/lib/text", "first");
+	assert_int_equal(chdir(at("busy")), 0);
+	flip(tree("second", NULL, 0));
+	/* the name, and the listing that it is in; below the old package lib and text */
+	uint64_t told = notifications_settled();
+
+	assert_int_equal(told, 2 + 2);
+	/* nobody looks: the kernel knows of the first package alone, and was told */
+	flip(tree("third", NULL, 0));
+	assert_int_equal(notifications_settled(), told);
+	flip(tree("second", NULL, 0));
+	assert_int_equal(notifications_settled(), told);
+	assert_int_equal(read_at(AT_FDCWD, "lib/text", text, sizeof(text)), 0);
+	assert_string_equal(text, "first");
+	flip(tree("third", NULL, 0));
+	assert_int_equal(notifications_settled(), told + 2);
+	/* and so the kernel keeps nothing of it when the last one leaves */
+	assert_int_equal(chdir("/"), 0);
+	for (int i = 0; i < 200; i++) {
+		view_usage(view, &usage);
+		if (!usage.superseded)
+			break;
+		pause_ms(50);
+	}
+	assert_int_equal(usage.superseded, 0);
 }
 
 static void names_that_were_missing_appear_and_others_vanish(void **state)
@@ -309,13 +364,6 @@ static void *read_along(void *arg)
 	return NULL;
 }
 
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_nsec = ms * 1000000};
-
-	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
-}
-
 static void readers_see_one_tree_or_the_other_and_what_is_old_goes(void **state)
 {
 	static const char *const one[] = {"a", "b", "d"};
@@ -409,6 +457,7 @@ int main(void)
 		T(what_changed_is_shown_and_what_did_not_costs_no_request),
 		T(memory_lets_go_of_what_no_view_shows_any_more),
 		T(whoever_is_inside_keeps_what_he_has),
+		T(what_is_superseded_is_told_once_and_again_if_it_was_looked_up),
 		T(names_that_were_missing_appear_and_others_vanish),
 		T(a_listing_that_a_flip_overtakes_misses_and_repeats_nothing),
 		T(a_long_listing_brings_all_attributes_with_it),
