@@ -241,18 +241,14 @@ static void more_catalogs_than_there_is_room_for_push_the_oldest_out(void **stat
 }
 
 /* A catalog of one file of so many chunks. */
-static struct catalog *one_of(uint32_t chunks)
+static struct built_catalog *one_of(uint32_t chunks)
 {
 	static uint8_t bytes[REUSE_SUPERSEDED_PIECES_MAX / 2 * 16];
 	struct catalog_builder *b = builder_new("pkg");
 
 	builder_share_chunks(b);
 	builder_file(b, BUILDER_TOP, "lib", bytes, (size_t)chunks * 16, 16);
-	struct built_catalog *zeros = builder_finish(b);
-	struct catalog *c = built_open(zeros);
-
-	built_free(zeros);
-	return c;
+	return builder_finish(b);
 }
 
 static void of_what_nobody_shows_any_more_only_the_newest_stay(void **state)
@@ -293,11 +289,12 @@ static void of_what_nobody_shows_any_more_only_the_newest_stay(void **state)
 static void a_large_one_that_nobody_shows_pushes_the_older_out(void **state)
 {
 	struct reuse_table *table = &store->reuse;
+	struct built_catalog *large = one_of(REUSE_SUPERSEDED_PIECES_MAX / 2);
 	struct catalog *past[3];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(past); i++) {
-		past[i] = one_of(REUSE_SUPERSEDED_PIECES_MAX / 2);
+		past[i] = built_open(large);
 		reuse_offer(table, past[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(past); i++)
@@ -305,6 +302,7 @@ static void a_large_one_that_nobody_shows_pushes_the_older_out(void **state)
 	content_store_let_go(store);
 	assert_int_equal(table->catalog_count, 2);
 	assert_ptr_equal(table->catalogs[0], past[1]);
+	built_free(large);
 }
 
 static void a_chunk_that_is_everywhere_is_indexed_a_few_times(void **state)
