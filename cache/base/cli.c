@@ -19,3 +19,40 @@ int cli_help(const char *help)
 {
 	return fputs(help, stdout) < 0 || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
+
+int cli_options(int argc, char **argv, const struct option *options, const char *help,
+	int (*take)(void *arg, int option), void *arg)
+{
+	int r = 0;
+	int c;
+
+	optind = 1;
+	while (r == 0 && (c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c == 'h')
+			return cli_help(help);
+		r = c == '?' ? -1 : take(arg, c);
+	}
+	if (r < 0)
+		return cli_usage_error(argv[0], "unknown option");
+	return r == 0 ? CLI_GO_ON : r;
+}
+
+static int take_json(void *arg, int option)
+{
+	bool *as_json = arg;
+
+	if (option != 'j' || !as_json)
+		return -1;
+	*as_json = true;
+	return 0;
+}
+
+int cli_plain_options(int argc, char **argv, const char *help, bool *as_json)
+{
+	static const struct option with_json[] = {
+		{"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
+	static const struct option without[] = {{"help", no_argument, NULL, 'h'}, {0}};
+
+	return cli_options(
+		argc, argv, as_json ? with_json : without, help, take_json, as_json);
+}

@@ -106,8 +106,9 @@ static void column_side(sqlite3_stmt *st, int column, struct change_side *out)
 	out->bytes = (uint64_t)sqlite3_column_int64(st, column + 1);
 }
 
-static int read_change(sqlite3_stmt *st, struct change_list *list, size_t *capacity)
+static int read_change(sqlite3_stmt *st, void *arg, size_t *capacity)
 {
+	struct change_list *list = arg;
 	int r = mem_grow(
 		(void **)&list->items, capacity, list->count, sizeof(*list->items));
 
@@ -126,36 +127,45 @@ static int read_change(sqlite3_stmt *st, struct change_list *list, size_t *capac
 	return 0;
 }
 
-int state_db_changes_list(struct state_db *db, int64_t run, int64_t after, size_t max,
-	struct change_list *out)
+/* One page of a run's rows: binds run, the position before it and how many to `query`, and has each row
+ * read. 0 or -errno. */
+static int read_page(struct state_db *db, const char *query, const int64_t page[3],
+	int (*read_row)(sqlite3_stmt *st, void *list, size_t *capacity), void *list)
 {
-	struct change_list list = {.last = after};
 	size_t capacity = 0;
 	sqlite3_stmt *st;
 
 	mutex_lock(&db->lock);
-	int r = state_take(db,
+	int r = state_take(db, query, &st);
+
+	if (r == 0) {
+		for (int i = 0; i < 3; i++)
+			(void)sqlite3_bind_int64(st, i + 1, page[i]);
+		while (r == 0 && (r = state_step(db, st)) == 0)
+			r = read_row(st, list, &capacity);
+		(void)sqlite3_reset(st);
+	}
+	mutex_unlock(&db->lock);
+	return r == -ENOENT ? 0 : r;
+}
+
+int state_db_changes_list(struct state_db *db, int64_t run, int64_t after, size_t max,
+	struct change_list *out)
+{
+	const int64_t page[] = {run, after, (int64_t)max};
+	struct change_list list = {.last = after};
+	int r = read_page(db,
 		"SELECT position, what, path, old_digest, old_bytes, new_digest, "
 		"new_bytes"
 		" FROM changes WHERE run = ?1 AND position > ?2 ORDER BY position LIMIT "
 		"?3",
-		&st);
+		page, read_change, &list);
 
-	if (r == 0) {
-		(void)sqlite3_bind_int64(st, 1, run);
-		(void)sqlite3_bind_int64(st, 2, after);
-		(void)sqlite3_bind_int64(st, 3, (int64_t)max);
-		while (r == 0 && (r = state_step(db, st)) == 0)
-			r = read_change(st, &list, &capacity);
-		(void)sqlite3_reset(st);
-	}
-	mutex_unlock(&db->lock);
-	if (r != -ENOENT) {
+	if (r < 0)
 		change_list_release(&list);
-		return r;
-	}
-	*out = list;
-	return 0;
+	else
+		*out = list;
+	return r;
 }
 
 void change_list_release(struct change_list *list)
@@ -200,8 +210,9 @@ int state_db_skipped_add(struct state_db *db, int64_t run,
 	return r;
 }
 
-static int read_skipped(sqlite3_stmt *st, struct skipped_list *list, size_t *capacity)
+static int read_skipped(sqlite3_stmt *st, void *arg, size_t *capacity)
 {
+	struct skipped_list *list = arg;
 	int r = mem_grow(
 		(void **)&list->items, capacity, list->count, sizeof(*list->items));
 
@@ -222,31 +233,18 @@ static int read_skipped(sqlite3_stmt *st, struct skipped_list *list, size_t *cap
 int state_db_skipped_list(struct state_db *db, int64_t run, int64_t after, size_t max,
 	struct skipped_list *out)
 {
+	const int64_t page[] = {run, after, (int64_t)max};
 	struct skipped_list list = {.last = after};
-	size_t capacity = 0;
-	sqlite3_stmt *st;
-
-	mutex_lock(&db->lock);
-	int r = state_take(db,
+	int r = read_page(db,
 		"SELECT position, path, reason FROM skipped"
 		" WHERE run = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
-		&st);
+		page, read_skipped, &list);
 
-	if (r == 0) {
-		(void)sqlite3_bind_int64(st, 1, run);
-		(void)sqlite3_bind_int64(st, 2, after);
-		(void)sqlite3_bind_int64(st, 3, (int64_t)max);
-		while (r == 0 && (r = state_step(db, st)) == 0)
-			r = read_skipped(st, &list, &capacity);
-		(void)sqlite3_reset(st);
-	}
-	mutex_unlock(&db->lock);
-	if (r != -ENOENT) {
+	if (r < 0)
 		skipped_list_release(&list);
-		return r;
-	}
-	*out = list;
-	return 0;
+	else
+		*out = list;
+	return r;
 }
 
 void skipped_list_release(struct skipped_list *list)

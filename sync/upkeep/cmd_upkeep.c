@@ -8,7 +8,6 @@
 #include "sync/watch/control_verbs.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 #include <time.h>
 
@@ -78,6 +77,7 @@ static const struct upkeep_command verify_command = {"verify",
 	HAS_DEEP | HAS_TASK};
 
 struct arguments {
+	const struct upkeep_command *command;
 	bool as_json;
 	bool is_deep;
 	bool is_forced;
@@ -85,43 +85,38 @@ struct arguments {
 	bool no_wait;
 };
 
-static int usage(const struct upkeep_command *command)
+static int take_option(void *arg, int option)
 {
-	return cli_usage_error(command->verb, "unknown option");
+	static const struct {
+		int option;
+		unsigned int needs;
+	} needs[] = {{'d', HAS_DEEP}, {'f', HAS_FORCE}, {'l', HAS_LIST}, {'n', HAS_TASK}};
+	struct arguments *a = arg;
+
+	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
+		if (needs[i].option == option && !(a->command->options & needs[i].needs))
+			return -1;
+	a->as_json |= option == 'j';
+	a->is_deep |= option == 'd';
+	a->is_forced |= option == 'f';
+	a->is_list |= option == 'l';
+	a->no_wait |= option == 'n';
+	return 0;
 }
 
-/* 0, or an exit status + 1. */
-static int parse(const struct upkeep_command *command, int argc, char **argv,
-	struct arguments *out)
+/* CLI_GO_ON, or an exit status. */
+static int parse(int argc, char **argv, struct arguments *out)
 {
 	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'},
 		{"json", no_argument, NULL, 'j'}, {"deep", no_argument, NULL, 'd'},
 		{"force", no_argument, NULL, 'f'}, {"list", no_argument, NULL, 'l'},
 		{"no-wait", no_argument, NULL, 'n'}, {0}};
-	static const struct {
-		int c;
-		unsigned int needs;
-	} needs[] = {{'d', HAS_DEEP}, {'f', HAS_FORCE}, {'l', HAS_LIST}, {'n', HAS_TASK}};
-	int c;
+	int status =
+		cli_options(argc, argv, longopts, out->command->help, take_option, out);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(command->help) + 1;
-		if (c == '?')
-			return usage(command) + 1;
-		for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
-			if (needs[i].c == c && !(command->options & needs[i].needs))
-				return usage(command) + 1;
-		out->as_json |= c == 'j';
-		out->is_deep |= c == 'd';
-		out->is_forced |= c == 'f';
-		out->is_list |= c == 'l';
-		out->no_wait |= c == 'n';
-	}
-	if (optind == argc)
-		return cli_usage_error(command->verb, "a path in a mount is wanted") + 1;
-	return 0;
+	if (status == CLI_GO_ON && optind == argc)
+		return cli_usage_error(out->command->verb, "a path in a mount is wanted");
+	return status;
 }
 
 /* Adds what the paths are called in their mount, which must be one. 0 or -errno (logged). */
@@ -258,12 +253,12 @@ static int run(const struct upkeep_command *command, int argc, char **argv)
 {
 	AUTO_JSON cJSON *request = NULL;
 	AUTO_JSON cJSON *answer = NULL;
-	struct arguments a = {0};
+	struct arguments a = {.command = command};
 	char mountpoint[PATH_MAX];
-	int r = parse(command, argc, argv, &a);
+	int status = parse(argc, argv, &a);
 
-	if (r > 0)
-		return r - 1;
+	if (status != CLI_GO_ON)
+		return status;
 	request = control_request(a.is_list ? "pins" : command->verb);
 	cJSON_AddBoolToObject(request, "deep", a.is_deep);
 	cJSON_AddBoolToObject(request, "force", a.is_forced);

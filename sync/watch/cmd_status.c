@@ -3,7 +3,6 @@
 #include "sync/watch/commands.h"
 #include "sync/watch/control_verbs.h"
 
-#include <getopt.h>
 #include <stdbool.h>
 
 static const char help[] =
@@ -57,25 +56,17 @@ static int print_status(const cJSON *s)
 
 int cmd_status(int argc, char **argv)
 {
-	static const struct option longopts[] = {
-		{"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
 	bool as_json = false;
-	int c;
+	int status = cli_plain_options(argc, argv, help, &as_json);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(help);
-		if (c != 'j')
-			return cli_usage_error("status", "unknown option");
-		as_json = true;
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("status", "a mountpoint is wanted");
 	AUTO_JSON cJSON *request = control_request("status");
-	AUTO_JSON cJSON *status = NULL;
+	AUTO_JSON cJSON *answer = NULL;
 
-	if (control_ask(argv[optind], request, &status) < 0)
+	if (control_ask(argv[optind], request, &answer) < 0)
 		return EXIT_FAILED;
-	return as_json ? control_print(status) : print_status(status);
+	return as_json ? control_print(answer) : print_status(answer);
 }

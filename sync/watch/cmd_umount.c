@@ -7,7 +7,6 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
@@ -79,13 +78,10 @@ static int unmount(const char *mountpoint)
 
 int cmd_umount(int argc, char **argv)
 {
-	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'}, {0}};
-	int c;
+	int status = cli_plain_options(argc, argv, help, NULL);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1)
-		return c == 'h' ? cli_help(help)
-				: cli_usage_error("umount", "unknown option");
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("umount", "a mountpoint is wanted");
 	char path[PATH_MAX];

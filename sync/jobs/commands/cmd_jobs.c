@@ -5,7 +5,6 @@
 #include "sync/jobs/records/record_json.h"
 #include "sync/watch/control_verbs.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -75,19 +74,11 @@ static int print_jobs(const cJSON *answer)
 
 int cmd_jobs(int argc, char **argv)
 {
-	static const struct option longopts[] = {
-		{"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
 	bool as_json = false;
-	int c;
+	int status = cli_plain_options(argc, argv, jobs_help, &as_json);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(jobs_help);
-		if (c != 'j')
-			return cli_usage_error("jobs", "unknown option");
-		as_json = true;
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("jobs", "a mountpoint is wanted");
 	AUTO_JSON cJSON *request = control_request("jobs");
@@ -155,19 +146,11 @@ static int ask_job(const char *verb, const char *mountpoint, const char *id, boo
 
 int cmd_job(int argc, char **argv)
 {
-	static const struct option longopts[] = {
-		{"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
 	bool as_json = false;
-	int c;
+	int status = cli_plain_options(argc, argv, job_help, &as_json);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(job_help);
-		if (c != 'j')
-			return cli_usage_error("job", "unknown option");
-		as_json = true;
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 3)
 		return cli_usage_error("job",
 			"show or cancel, a mountpoint and a run's number are wanted");

@@ -3,7 +3,6 @@
 #include "sync/jobs/commands/commands.h"
 #include "sync/watch/control_verbs.h"
 
-#include <getopt.h>
 #include <string.h>
 
 static const char help[] = "usage: depotfs reload MOUNTPOINT\n"
@@ -14,15 +13,12 @@ static const char help[] = "usage: depotfs reload MOUNTPOINT\n"
 
 int cmd_reload(int argc, char **argv)
 {
-	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'}, {0}};
 	AUTO_JSON cJSON *request = control_request("reload");
 	AUTO_JSON cJSON *answer = NULL;
-	int c;
+	int status = cli_plain_options(argc, argv, help, NULL);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1)
-		return c == 'h' ? cli_help(help)
-				: cli_usage_error("reload", "unknown option");
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("reload", "a mountpoint is wanted");
 	return control_ask(argv[optind], request, &answer) < 0 ? EXIT_FAILED : EXIT_DONE;

@@ -4,7 +4,6 @@
 #include "sync/jobs/commands/commands.h"
 #include "sync/watch/control_verbs.h"
 
-#include <getopt.h>
 #include <string.h>
 
 static const char help[] =
@@ -58,32 +57,48 @@ static int print_list(const cJSON *answer)
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
-/* Options of `add`, by the name that the request has for them. */
-static int take_option(cJSON *request, struct buffer *packages, int c, bool *as_json)
+struct arguments {
+	cJSON *request;
+	struct buffer packages; /* one a line */
+	bool as_json;
+};
+
+static void arguments_release(struct arguments *a)
 {
+	buffer_release(&a->packages);
+}
+
+/* Options of `add`, by the name that the request has for them. */
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
 	static const struct {
 		int option;
 		const char *name;
 	} texts[] = {{'w', "when"}, {'z', "tz"}, {'s', "splay"}, {'P', "prefetch"},
 		{'r', "rate"}};
 
-	if (c == 'j') {
-		*as_json = true;
+	if (option == 'j') {
+		a->as_json = true;
 		return 0;
 	}
-	if (c == 'p')
-		return buffer_printf(packages, "%s%s", packages->len ? "\n" : "", optarg);
+	if (option == 'p' && !*optarg)
+		return cli_usage_error("schedule", "--package: a glob is wanted");
+	if (option == 'p')
+		return buffer_printf(&a->packages, "%s%s", a->packages.len ? "\n" : "",
+			       optarg) < 0
+			       ? EXIT_FAILED
+			       : 0;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		if (texts[i].option == c)
-			return cJSON_AddStringToObject(request, texts[i].name, optarg)
+		if (texts[i].option == option)
+			return cJSON_AddStringToObject(a->request, texts[i].name, optarg)
 				       ? 0
-				       : -1;
-	if (c != 'f' && c != 'i')
-		return -1;
-	cJSON_DeleteItemFromObjectCaseSensitive(request, "mode");
-	return cJSON_AddStringToObject(request, "mode", c == 'f' ? "full" : "incremental")
+				       : EXIT_FAILED;
+	cJSON_DeleteItemFromObjectCaseSensitive(a->request, "mode");
+	return cJSON_AddStringToObject(
+		       a->request, "mode", option == 'f' ? "full" : "incremental")
 		       ? 0
-		       : -1;
+		       : EXIT_FAILED;
 }
 
 static int ask(const char *verb, const char *mountpoint, const char *name, cJSON *request,
@@ -123,30 +138,24 @@ int cmd_schedule(int argc, char **argv)
 		{"package", required_argument, NULL, 'p'},
 		{"prefetch", required_argument, NULL, 'P'},
 		{"rate", required_argument, NULL, 'r'}, {0}};
-	AUTO_BUFFER struct buffer packages = BUFFER_INIT(64 * 1024);
 	AUTO_JSON cJSON *request = control_request("");
-	bool as_json = false;
-	int c;
+	struct arguments a CLEANUP(arguments_release) = {
+		.request = request, .packages = BUFFER_INIT(64 * 1024)};
 
 	if (!request)
 		return EXIT_FAILED;
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(help);
-		if (c == 'p' && !*optarg)
-			return cli_usage_error("schedule", "--package: a glob is wanted");
-		if (take_option(request, &packages, c, &as_json) < 0)
-			return cli_usage_error("schedule", "unknown option");
-	}
-	if (buffer_add(&packages, "", 1) < 0 ||
+	int status = cli_options(argc, argv, longopts, help, take_option, &a);
+
+	if (status != CLI_GO_ON)
+		return status;
+	if (buffer_add(&a.packages, "", 1) < 0 ||
 		!cJSON_AddStringToObject(
-			request, "packages", (const char *)packages.data))
+			request, "packages", (const char *)a.packages.data))
 		return EXIT_FAILED;
 	if (argc - optind < 2 || argc - optind > 3)
 		return cli_usage_error("schedule",
 			"list, add, remove, disable or enable, and a mountpoint are "
 			"wanted");
 	return ask(argv[optind], argv[optind + 1],
-		argc - optind == 3 ? argv[optind + 2] : NULL, request, as_json);
+		argc - optind == 3 ? argv[optind + 2] : NULL, request, a.as_json);
 }

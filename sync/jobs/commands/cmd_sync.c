@@ -5,7 +5,6 @@
 #include "sync/jobs/commands/run_watch.h"
 #include "sync/watch/control_verbs.h"
 
-#include <getopt.h>
 #include <string.h>
 
 static const char help[] =
@@ -37,16 +36,17 @@ struct arguments {
 	bool is_dry;
 };
 
-static int take_option(struct arguments *a, int c)
+static int take_option(void *arg, int option)
 {
+	struct arguments *a = arg;
 	cJSON *text;
 
-	switch (c) {
+	switch (option) {
 	case 'f':
 	case 'i':
 		cJSON_DeleteItemFromObjectCaseSensitive(a->request, "mode");
 		cJSON_AddStringToObject(
-			a->request, "mode", c == 'f' ? "full" : "incremental");
+			a->request, "mode", option == 'f' ? "full" : "incremental");
 		return 0;
 	case 'p':
 		text = cJSON_CreateString(optarg);
@@ -101,17 +101,13 @@ int cmd_sync(int argc, char **argv)
 	AUTO_JSON cJSON *request = control_request("sync");
 	struct arguments a = {.request = request,
 		.packages = cJSON_AddArrayToObject(request, "packages")};
-	int c;
 
 	if (!a.packages)
 		return EXIT_FAILED;
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(help);
-		if (take_option(&a, c) < 0)
-			return cli_usage_error("sync", "unknown option");
-	}
+	int status = cli_options(argc, argv, longopts, help, take_option, &a);
+
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("sync", "a mountpoint is wanted");
 	a.mountpoint = argv[optind];

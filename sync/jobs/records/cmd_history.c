@@ -7,7 +7,6 @@
 #include "sync/jobs/records/history.h"
 #include "sync/jobs/records/record_json.h"
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -213,6 +212,27 @@ static int tell_run(const struct arguments *a)
 	return r < 0 || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
+
+	switch (option) {
+	case 'l':
+		return io_parse_u64(optarg, &a->limit) < 0 || a->limit == 0
+			       ? cli_usage_error("history", "--limit: a number is wanted")
+			       : 0;
+	case 'r':
+		return io_parse_u64(optarg, &a->run) < 0 || a->run == 0
+			       ? cli_usage_error(
+					 "history", "--run: a run's number is wanted")
+			       : 0;
+	default:
+		a->as_json |= option == 'j';
+		a->has_changes |= option == 'c';
+		return 0;
+	}
+}
+
 int cmd_history(int argc, char **argv)
 {
 	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'},
@@ -220,33 +240,10 @@ int cmd_history(int argc, char **argv)
 		{"run", required_argument, NULL, 'r'},
 		{"changes", no_argument, NULL, 'c'}, {0}};
 	struct arguments a = {.limit = HISTORY_LIMIT};
-	int c;
+	int status = cli_options(argc, argv, longopts, help, take_option, &a);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		switch (c) {
-		case 'h':
-			return cli_help(help);
-		case 'j':
-			a.as_json = true;
-			break;
-		case 'c':
-			a.has_changes = true;
-			break;
-		case 'l':
-			if (io_parse_u64(optarg, &a.limit) < 0 || a.limit == 0)
-				return cli_usage_error(
-					"history", "--limit: a number is wanted");
-			break;
-		case 'r':
-			if (io_parse_u64(optarg, &a.run) < 0 || a.run == 0)
-				return cli_usage_error(
-					"history", "--run: a run's number is wanted");
-			break;
-		default:
-			return cli_usage_error("history", "unknown option");
-		}
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("history", "a mountpoint is wanted");
 	if (a.has_changes && !a.run)

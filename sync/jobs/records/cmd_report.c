@@ -6,7 +6,6 @@
 #include "sync/jobs/records/record_json.h"
 #include "sync/watch/control_verbs.h"
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -87,33 +86,39 @@ static void print_report(const cJSON *report, bool is_all)
 			unknown);
 }
 
+struct arguments {
+	bool as_json;
+	bool is_all;
+};
+
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
+
+	a->as_json |= option == 'j';
+	a->is_all |= option == 'a';
+	return 0;
+}
+
 int cmd_report(int argc, char **argv)
 {
 	static const struct option longopts[] = {{"help", no_argument, NULL, 'h'},
 		{"json", no_argument, NULL, 'j'}, {"all", no_argument, NULL, 'a'}, {0}};
 	AUTO_JSON cJSON *request = control_request("report");
 	AUTO_JSON cJSON *report = NULL;
-	bool as_json = false;
-	bool is_all = false;
-	int c;
+	struct arguments a = {0};
+	int status = cli_options(argc, argv, longopts, help, take_option, &a);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help(help);
-		if (c != 'j' && c != 'a')
-			return cli_usage_error("report", "unknown option");
-		as_json |= c == 'j';
-		is_all |= c == 'a';
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error("report", "a mountpoint is wanted");
 	if (control_ask(argv[optind], request, &report) < 0)
 		return EXIT_FAILED;
-	int status = control_is_true(report, "falls_short") ? EXIT_SHORT : EXIT_DONE;
+	status = control_is_true(report, "falls_short") ? EXIT_SHORT : EXIT_DONE;
 
-	if (as_json)
+	if (a.as_json)
 		return control_print(report) == EXIT_DONE ? status : EXIT_FAILED;
-	print_report(report, is_all);
+	print_report(report, a.is_all);
 	return fflush(stdout) == 0 ? status : EXIT_FAILED;
 }

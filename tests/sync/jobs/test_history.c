@@ -86,6 +86,17 @@ static void runs_are_told_newest_first(void **state)
 	assert_int_equal((int)control_number(cJSON_GetArrayItem(runs, 0), "run", 0), 25);
 }
 
+static void options_that_are_none_are_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(history("--nonsense", NULL, NULL, NULL), EXIT_USAGE);
+	assert_int_equal(history("--limit", "few", NULL, NULL), EXIT_USAGE);
+	assert_int_equal(history("--limit", NULL, NULL, NULL), EXIT_USAGE);
+	assert_int_equal(history("--help", NULL, NULL, NULL), EXIT_DONE);
+	assert_non_null(strstr(verb_output, "usage: depotfs history"));
+	assert_int_equal(history("--nonsense", "--help", NULL, NULL), EXIT_USAGE);
+}
+
 static void texts_that_are_no_utf8_are_told_as_valid_json(void **state)
 {
 	const struct run_record run = {.job = "j\xff",
@@ -199,6 +210,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(runs_are_told_newest_first, make, drop),
+		cmocka_unit_test_setup_teardown(
+			options_that_are_none_are_refused, make, drop),
 		cmocka_unit_test_setup_teardown(
 			texts_that_are_no_utf8_are_told_as_valid_json, make, drop),
 		cmocka_unit_test_setup_teardown(
