@@ -340,7 +340,9 @@ void state_db_close(struct state_db *db)
 	if (!db)
 		return;
 	state_db_attend(db);
+	mutex_lock(&db->lock);
 	state_disconnect(db);
+	mutex_unlock(&db->lock);
 	mutex_release(&db->lock);
 	free(db->path);
 	free(db);
