@@ -4,20 +4,15 @@
  * catalogs, reads it, and counts what it was asked for. Root and /dev/fuse are needed; without them
  * the tests are skipped.
  */
-#include "tests/cache/support.h"
+#include "tests/fs/mounted_view.h"
 
 #include "cache/base/log.h"
-#include "cache/base/threads/clock.h"
-#include "fs/session/session.h"
-#include "tests/support/fake_source.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 
 #define FILES	    300
 #define TEXT_SIZE   5000 /* more than one page */
@@ -28,33 +23,6 @@
 
 /* As fs/session/pusher.c has it. */
 #define STORM_OPENS 8
-
-static struct scratch scratch;
-static char mountpoint[96];
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct catalog_store *catalogs;
-static struct content_store *contents;
-static struct fake_source *fake;
-static struct view *view;
-static struct session *session;
-static pthread_t runner;
-static struct built_catalog *built[64];
-static size_t built_count;
-static uint64_t revision;
-
-static struct built_catalog *finish(struct catalog_builder *b)
-{
-	struct built_catalog *done = builder_finish(b);
-	struct catalog *c;
-
-	assert_true(built_count < ARRAY_SIZE(built));
-	built[built_count++] = done;
-	fake_source_serve(fake, done);
-	assert_int_equal(catalog_store_put(catalogs, &done->ref, done->data, &c), 0);
-	catalog_close(c);
-	return done;
-}
 
 /* What file `i` of a version holds: told apart by its first words, and of its full length. */
 static void write_text(unsigned int version, unsigned int i, char out[TEXT_SIZE])
@@ -70,7 +38,7 @@ static void name_of(unsigned int i, char out[64])
 }
 
 /* pkg/many: small files; pkg/large: what is no small one. */
-static struct built_catalog *tree(unsigned int version)
+static struct built_catalog *version_of_tree(unsigned int version)
 {
 	static uint8_t large[LARGE_SIZE];
 	struct catalog_builder *p = builder_new("pkg");
@@ -89,85 +57,22 @@ static struct built_catalog *tree(unsigned int version)
 	}
 	built_fill(large, sizeof(large), version);
 	builder_file(p, many, "large", large, sizeof(large), 16 * 1024);
-	builder_nested(root, BUILDER_TOP, "pkg", finish(p));
-	return finish(root);
+	builder_nested(root, BUILDER_TOP, "pkg", keep_built(p));
+	return keep_built(root);
 }
 
 static int make(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
-	fake = fake_source_new();
-	assert_int_equal(mkdirat(scratch.fd, "mnt", 0755), 0);
-	(void)snprintf(mountpoint, sizeof(mountpoint), "%s/mnt", scratch.path);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = fake_source_of(fake),
-		.fetch_deadline_ns = NS_PER_SEC};
-
-	revision = 0;
-	return content_store_new(&config, &contents);
-}
-
-static void *serve(void *arg)
-{
-	(void)arg;
-	if (session_run(session) < 0)
-		log_error("the session ended badly");
-	return NULL;
-}
-
-static void mount_tree(const struct built_catalog *root, enum session_open_mode mode)
-{
-	struct view_config view_config = {.catalogs = catalogs,
-		.source = fake_source_of(fake),
-		.root = root->ref,
-		.revision = ++revision,
-		.fetch_deadline_ns = NS_PER_SEC};
-
-	assert_int_equal(view_new(&view_config, &view), 0);
-	assert_int_equal(view_load(view), 0);
-	struct session_config config = {.mountpoint = mountpoint,
-		.fsname = "push",
-		.channel = "test",
-		.open_mode = mode,
-		.timeout_ns = 5 * NS_PER_SEC,
-		.view = view,
-		.contents = contents,
-		.objects = objects,
-		.source = fake_source_of(fake)};
-
-	assert_int_equal(session_new(&config, &session), 0);
-	assert_int_equal(session_mount(session), 0);
-	assert_int_equal(pthread_create(&runner, NULL, serve, NULL), 0);
+	mounted_make();
+	return 0;
 }
 
 static int drop(void **state)
 {
 	(void)state;
-	if (session) {
-		(void)umount2(mountpoint, MNT_FORCE | MNT_DETACH);
-		pthread_join(runner, NULL);
-		session_end(session);
-		assert_true(fake_source_wait_idle(fake));
-		session_unmount(session);
-		session_free(session);
-		session = NULL;
-	}
-	content_store_free(contents);
-	view_free(view);
-	view = NULL;
-	catalog_store_free(catalogs);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-	fake_source_free(fake);
-	while (built_count)
-		built_free(built[--built_count]);
-	scratch_remove(&scratch);
+	open_mode = SESSION_OPEN_PASSTHROUGH;
+	mounted_drop();
 	return 0;
 }
 
@@ -224,7 +129,7 @@ static bool has_text(int fd, unsigned int version, unsigned int i)
 	       memcmp(found, wanted, TEXT_SIZE) == 0;
 }
 
-static void expect(unsigned int version, unsigned int first, unsigned int end)
+static void expect_files(unsigned int version, unsigned int first, unsigned int end)
 {
 	for (unsigned int i = first; i < end; i++) {
 		int fd = open_file(i);
@@ -237,17 +142,7 @@ static void expect(unsigned int version, unsigned int first, unsigned int end)
 
 static void list_files(void)
 {
-	char path[256];
-
-	(void)snprintf(path, sizeof(path), "%s/pkg/many", mountpoint);
-	DIR *dir = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	assert_int_equal(n, FILES + 3);
+	assert_int_equal(count_names("pkg/many"), FILES + 3);
 }
 
 /* Others on this machine may have the kernel drop its caches in the middle: what counts READs is tried
@@ -255,7 +150,7 @@ static void list_files(void)
 static void try_some_times(bool (*scenario)(void))
 {
 	for (int i = 0; i < TRIES; i++) {
-		mount_tree(tree(1), SESSION_OPEN_PASSTHROUGH);
+		mount_tree(version_of_tree(1));
 		list_files();
 		if (scenario())
 			return;
@@ -267,16 +162,16 @@ static void try_some_times(bool (*scenario)(void))
 
 static bool follows_a_storm(void)
 {
-	expect(1, 0, 20);
+	expect_files(1, 0, 20);
 	assert_true(wait_for_pushes(200));
 	wait_until_settled();
 	uint64_t reads = stats().reads;
 
-	expect(1, 20, 220);
+	expect_files(1, 20, 220);
 	if (stats().reads != reads)
 		return false;
 	/* the rest has followed */
-	expect(1, 220, FILES);
+	expect_files(1, 220, FILES);
 	uint64_t pushes = stats().pushes;
 
 	assert_true(pushes <= FILES);
@@ -284,7 +179,7 @@ static bool follows_a_storm(void)
 		return false;
 	/* on disk, and in the kernel's memory: nothing of all this happens again */
 	reads = stats().reads;
-	expect(1, 0, FILES);
+	expect_files(1, 0, FILES);
 	assert_int_equal(stats().pushes, pushes);
 	assert_true(stats().opens >= 2 * FILES);
 	return stats().reads == reads;
@@ -299,14 +194,14 @@ static void who_goes_through_small_files_need_not_ask_for_the_next(void **state)
 static void who_reads_a_few_files_gets_those_alone(void **state)
 {
 	(void)state;
-	mount_tree(tree(1), SESSION_OPEN_PASSTHROUGH);
+	mount_tree(version_of_tree(1));
 	list_files();
-	expect(1, 0, STORM_OPENS - 2);
+	expect_files(1, 0, STORM_OPENS - 2);
 	wait_until_settled();
 	assert_int_equal(stats().pushes, 0);
 	uint64_t reads = stats().reads;
 
-	expect(1, STORM_OPENS - 2, STORM_OPENS - 1);
+	expect_files(1, STORM_OPENS - 2, STORM_OPENS - 1);
 	assert_int_equal(stats().reads, reads + 1);
 }
 
@@ -316,7 +211,7 @@ static bool leaves_out_what_is_open(void)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = open_file(100 + i);
-	expect(1, 0, 20);
+	expect_files(1, 0, 20);
 	assert_true(wait_for_pushes(100));
 	wait_until_settled();
 	uint64_t reads = stats().reads;
@@ -327,7 +222,7 @@ static bool leaves_out_what_is_open(void)
 	}
 	assert_true(stats().reads >= reads + ARRAY_SIZE(fds));
 	reads = stats().reads;
-	expect(1, 20, 100);
+	expect_files(1, 20, 100);
 	return stats().reads == reads;
 }
 
@@ -340,14 +235,14 @@ static void what_is_open_is_left_to_who_reads_it(void **state)
 static void names_that_the_kernel_was_not_given_are_left_out(void **state)
 {
 	(void)state;
-	mount_tree(tree(1), SESSION_OPEN_PASSTHROUGH);
-	expect(1, 0, 40);
+	mount_tree(version_of_tree(1));
+	expect_files(1, 0, 40);
 	wait_until_settled();
 	/* one or the other is caught between its LOOKUP and its OPEN */
 	assert_true(stats().pushes < 40);
 	/* once it has been given them, they are pushed */
 	list_files();
-	expect(1, 40, 60);
+	expect_files(1, 40, 60);
 	assert_true(wait_for_pushes(100));
 }
 
@@ -355,15 +250,13 @@ static void a_larger_file_is_read_as_ever(void **state)
 {
 	static char found[LARGE_SIZE];
 	static uint8_t wanted[LARGE_SIZE];
-	char path[256];
 
 	(void)state;
-	mount_tree(tree(1), SESSION_OPEN_PASSTHROUGH);
+	mount_tree(version_of_tree(1));
 	list_files();
-	expect(1, 0, FILES);
+	expect_files(1, 0, FILES);
 	wait_until_settled();
-	(void)snprintf(path, sizeof(path), "%s/pkg/many/large", mountpoint);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(at("pkg/many/large"), O_RDONLY | O_CLOEXEC);
 	uint64_t reads = stats().reads;
 
 	built_fill(wanted, sizeof(wanted), 1);
@@ -377,9 +270,10 @@ static void a_larger_file_is_read_as_ever(void **state)
 static void without_open_requests_nothing_is_pushed(void **state)
 {
 	(void)state;
-	mount_tree(tree(1), SESSION_OPEN_NONE);
+	open_mode = SESSION_OPEN_NONE;
+	mount_tree(version_of_tree(1));
 	list_files();
-	expect(1, 0, FILES);
+	expect_files(1, 0, FILES);
 	wait_until_settled();
 	assert_int_equal(stats().pushes, 0);
 }
@@ -390,24 +284,24 @@ static void a_flip_leaves_each_file_its_own_bytes(void **state)
 	int fds[FILES];
 
 	(void)state;
-	mount_tree(tree(1), SESSION_OPEN_PASSTHROUGH);
+	mount_tree(version_of_tree(1));
 	for (unsigned int version = 1; version < 8; version++) {
-		const struct built_catalog *next = tree(version + 1);
+		const struct built_catalog *next = version_of_tree(version + 1);
 
 		list_files();
-		expect(version, 0, 40);
+		expect_files(version, 0, 40);
 		pause_ms(5); /* so that some are pushed, and some are being */
 		for (unsigned int i = 0; i < FILES; i++) {
 			fds[i] = open_file(i);
 			assert_true(fds[i] >= 0);
 		}
-		assert_int_equal(session_flip(session, &next->ref, ++revision), 0);
+		flip(next);
 		for (unsigned int i = 0; i < FILES; i++) {
 			assert_true(has_text(fds[i], version, i));
 			close(fds[i]);
 		}
 	}
-	expect(8, 0, FILES);
+	expect_files(8, 0, FILES);
 	assert_true(stats().pushes > 0);
 }
 
@@ -447,15 +341,15 @@ static void readers_see_whole_files_while_it_flips(void **state)
 	atomic_store(&must_end, false);
 	atomic_store(&wrong, 0);
 	atomic_store(&versions_seen, 0);
-	mount_tree(tree(1), SESSION_OPEN_PASSTHROUGH);
+	mount_tree(version_of_tree(1));
 	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
 		assert_int_equal(pthread_create(&readers[i], NULL, read_along, NULL), 0);
 	for (unsigned int version = 2; version < 20; version++) {
-		const struct built_catalog *next = tree(version);
+		const struct built_catalog *next = version_of_tree(version);
 
 		list_files();
 		pause_ms(20);
-		assert_int_equal(session_flip(session, &next->ref, ++revision), 0);
+		flip(next);
 	}
 	list_files();
 	pause_ms(50);
@@ -465,11 +359,6 @@ static void readers_see_whole_files_while_it_flips(void **state)
 	assert_int_equal(atomic_load(&wrong), 0);
 	assert_true(__builtin_popcount(atomic_load(&versions_seen)) > 3);
 	assert_true(stats().pushes > 0);
-}
-
-static bool can_mount(void)
-{
-	return geteuid() == 0 && access("/dev/fuse", R_OK | W_OK) == 0;
 }
 
 int main(void)
@@ -486,10 +375,8 @@ int main(void)
 		T(readers_see_whole_files_while_it_flips),
 	};
 
-	if (!can_mount()) {
-		printf("SKIP: root and /dev/fuse are needed to mount\n");
+	if (!mounted_is_possible())
 		return 77;
-	}
 	log_detach_stderr();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
