@@ -255,7 +255,7 @@ static void tell_sync(void *arg, struct sync_state *out)
 	memcpy(out->last_error, now.last_error, sizeof(out->last_error));
 }
 
-static int open_session(struct mirror *m)
+static int make_session(struct mirror *m)
 {
 	uint64_t place =
 		hash64(m->options->mountpoint, strlen(m->options->mountpoint), 0);
@@ -282,7 +282,7 @@ static int open_session(struct mirror *m)
 	if (r < 0)
 		return log_error_errno(
 			r, "cannot make a FUSE session: %s", log_strerror(r));
-	return session_mount(m->session);
+	return 0;
 }
 
 static int flip(void *arg, const struct catalog_ref *root, uint64_t revision)
@@ -329,6 +329,20 @@ static int open_reconciler(struct mirror *m)
 	return 0;
 }
 
+static struct mirror_requests count_requests(const struct mirror *m)
+{
+	struct session_stats stats;
+
+	session_get_stats(m->session, &stats);
+	return (struct mirror_requests){.lookups = stats.lookups,
+		.listings = stats.listings,
+		.getattrs = stats.getattrs,
+		.opens = stats.opens,
+		.reads = stats.reads,
+		.notifications = stats.notifications,
+		.pushes = stats.pushes};
+}
+
 static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 {
 	const struct mirror *m = arg;
@@ -360,6 +374,7 @@ static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 	status.running = now.running;
 	status.waiting = now.waiting;
 	source_status(fetcher_source(m->fetcher), &status.source);
+	status.requests = count_requests(m);
 	mirror_status_fill(&status, answer);
 	return 0;
 }
@@ -493,9 +508,11 @@ int mirror_open(struct mirror *m)
 	if (r == 0)
 		r = open_chores(m);
 	if (r == 0)
+		r = make_session(m); /* which the control socket's verbs ask */
+	if (r == 0)
 		r = open_control(m);
 	if (r == 0)
-		r = open_session(m);
+		r = session_mount(m->session);
 	if (r == 0)
 		r = reconciler_start(m->reconciler);
 	if (r == 0)

@@ -25,6 +25,7 @@ static double number_of(const cJSON *object, const char *name)
 static int print_status(const cJSON *s)
 {
 	const cJSON *source = cJSON_GetObjectItemCaseSensitive(s, "source");
+	const cJSON *kernel = cJSON_GetObjectItemCaseSensitive(s, "kernel");
 	bool online = control_is_true(s, "online");
 
 	printf("mountpoint    %s (process %.0f)\n", text_of(s, "mountpoint"),
@@ -45,6 +46,11 @@ static int print_status(const cJSON *s)
 	printf("fetched       %.1f MiB in %.0f requests since start\n",
 		number_of(source, "fetched_bytes") / (1 << 20),
 		number_of(source, "requests"));
+	printf("kernel        asked for %.0f lookups, %.0f listings, %.0f attributes, "
+	       "%.0f opens, %.0f reads; told to forget %.0f times\n",
+		number_of(kernel, "lookups"), number_of(kernel, "listings"),
+		number_of(kernel, "getattrs"), number_of(kernel, "opens"),
+		number_of(kernel, "reads"), number_of(kernel, "notifications"));
 	if (*control_text(s, "policy_error", ""))
 		printf("policy        not taken up: %s\n", text_of(s, "policy_error"));
 	if (*control_text(s, "state_error", ""))

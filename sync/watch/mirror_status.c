@@ -16,6 +16,19 @@ static void add_source(cJSON *object, const struct source_status *source)
 	control_add_time(s, "last_contact", source->last_contact);
 }
 
+static void add_requests(cJSON *object, const struct mirror_requests *requests)
+{
+	cJSON *r = cJSON_AddObjectToObject(object, "kernel");
+
+	cJSON_AddNumberToObject(r, "lookups", (double)requests->lookups);
+	cJSON_AddNumberToObject(r, "listings", (double)requests->listings);
+	cJSON_AddNumberToObject(r, "getattrs", (double)requests->getattrs);
+	cJSON_AddNumberToObject(r, "opens", (double)requests->opens);
+	cJSON_AddNumberToObject(r, "reads", (double)requests->reads);
+	cJSON_AddNumberToObject(r, "notifications", (double)requests->notifications);
+	cJSON_AddNumberToObject(r, "pushes", (double)requests->pushes);
+}
+
 void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 {
 	char last_error[512];
@@ -40,6 +53,7 @@ void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 	cJSON_AddNumberToObject(o, "cache_limit", (double)status->cache_limit);
 	cJSON_AddBoolToObject(o, "online", status->source.is_online);
 	add_source(o, &status->source);
+	add_requests(o, &status->requests);
 	json_add_text(o, "policy_error", status->policy_error);
 	json_add_text(o, "state_error", status->state_error);
 	json_add_text(

@@ -10,6 +10,17 @@
 
 #include <stdint.h>
 
+/* Since the mount began. */
+struct mirror_requests {
+	uint64_t lookups; /* that the kernel asked for, by kind */
+	uint64_t listings;
+	uint64_t getattrs;
+	uint64_t opens;
+	uint64_t reads;
+	uint64_t notifications; /* what it was told to forget */
+	uint64_t pushes;	/* files put into its memory before it asked */
+};
+
 struct mirror_status {
 	const char *mountpoint;
 	const char *cache;
@@ -30,6 +41,7 @@ struct mirror_status {
 	uint64_t cache_used;
 	uint64_t cache_limit; /* 0: none */
 	struct source_status source;
+	struct mirror_requests requests;
 };
 
 /* Puts it into the answer to `status`. */

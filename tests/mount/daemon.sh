@@ -40,8 +40,12 @@ step "status"
 "$DEPOTFS" status "$work/mnt" --json >"$work/status.json"
 assert_equal "pid's type" "$(jq -r '.pid | type' "$work/status.json")" number
 jq . "$work/status.json" | head -n 30
+lookups=$(jq .kernel.lookups "$work/status.json")
+[ -e "$work/mnt/never-asked-for" ] && fail "never-asked-for is there"
+assert_equal "lookups after one more" "$("$DEPOTFS" status "$work/mnt" --json | jq .kernel.lookups)" $((lookups + 1))
 assert_exit 0 "$DEPOTFS" status "$work/mnt"
 assert_says "depot|stable"
+assert_says "kernel +asked for $((lookups + 1)) lookups"
 
 step "report and history"
 assert_exit 0 "$DEPOTFS" report "$work/mnt" --all
