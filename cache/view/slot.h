@@ -43,7 +43,8 @@ struct view_room {
 	_Atomic(struct view_slot *) *slots; /* by entry, NULL: not seen; NULL in a leaf */
 	/* a leaf's entries that were opened, a bit each; NULL: none was */
 	_Atomic(atomic_uint_fast64_t *) opened;
-	struct view_past *past; /* the newest first */
+	atomic_bool is_note_lost; /* one of them, for want of memory */
+	struct view_past *past;	  /* the newest first */
 	unsigned int past_count;
 	unsigned int refs; /* view.lock */
 

@@ -271,43 +271,52 @@ bool view_forget(struct view *view, uint64_t id, uint64_t count)
 	       atomic_load(&slot->is_superseded);
 }
 
-static atomic_uint_fast64_t *opened_bits(struct view_room *room)
+static atomic_uint_fast64_t *make_opened_bits(struct view_room *room)
 {
-	atomic_uint_fast64_t *bits = atomic_load(&room->opened);
-
-	if (bits || room->slots)
-		return bits;
+	atomic_uint_fast64_t *bits = NULL;
 	atomic_uint_fast64_t *fresh =
 		mem_calloc(room->catalog->entry_count / BITS + 1, sizeof(*fresh));
 
-	if (!fresh || atomic_compare_exchange_strong(&room->opened, &bits, fresh))
+	if (fresh && atomic_compare_exchange_strong(&room->opened, &bits, fresh))
 		return fresh;
 	free(fresh);
+	if (!bits)
+		bits = atomic_load(&room->opened);
 	return bits;
+}
+
+bool view_keeps_notes(const struct view_node *node)
+{
+	return !node->room->slots;
 }
 
 bool view_note_open(const struct view_node *node)
 {
-	atomic_uint_fast64_t *bits = opened_bits(node->room);
+	struct view_room *room = node->room;
+
+	if (room->slots)
+		return true;
+	atomic_uint_fast64_t *bits = atomic_load(&room->opened);
 	uint64_t bit = UINT64_C(1) << node->index % BITS;
 
-	return !bits || atomic_fetch_or(&bits[node->index / BITS], bit) & bit;
+	if (!bits)
+		bits = make_opened_bits(room);
+	if (!bits) {
+		atomic_store(&room->is_note_lost, true);
+		return true;
+	}
+	return atomic_fetch_or(&bits[node->index / BITS], bit) & bit;
 }
 
 bool view_is_noted_open(const struct view_node *node)
 {
-	atomic_uint_fast64_t *bits = opened_bits(node->room);
+	const struct view_room *room = node->room;
 
-	return !bits || atomic_load(&bits[node->index / BITS]) >> node->index % BITS & 1;
-}
+	if (room->slots || atomic_load(&room->is_note_lost))
+		return true;
+	const atomic_uint_fast64_t *bits = atomic_load(&room->opened);
 
-void view_take_back_open(const struct view_node *node)
-{
-	atomic_uint_fast64_t *bits = opened_bits(node->room);
-
-	if (bits)
-		atomic_fetch_and(
-			&bits[node->index / BITS], ~(UINT64_C(1) << node->index % BITS));
+	return bits && atomic_load(&bits[node->index / BITS]) >> node->index % BITS & 1;
 }
 
 /* The entry of the package that owns a room, in the room that holds it; NULL for the root's. */

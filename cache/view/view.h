@@ -112,10 +112,10 @@ void view_remember(const struct view_node *node);
 bool view_forget(struct view *view, uint64_t id, uint64_t count);
 
 /* Notes that the kernel may ask for the file's pages from now on. Whether that was noted before; true
- * also for what no note is kept of: a node of the skeleton, and when memory is short. All in the epoch
- * in which the node was found. */
+ * also for what no note is kept of: a node of the skeleton. Where memory was too short for a note, all
+ * of the package counts as noted for good. All in the epoch in which the node was found. */
+bool view_keeps_notes(const struct view_node *node);
 bool view_note_open(const struct view_node *node);
-void view_take_back_open(const struct view_node *node);
 bool view_is_noted_open(const struct view_node *node);
 
 /* Revision that the node's package shows. */

@@ -144,13 +144,15 @@ void pusher_opened(struct pusher *p, const struct view_node *node,
 {
 	struct view_node dir;
 
-	if (!atomic_load_explicit(&p->is_active, memory_order_relaxed))
+	if (!atomic_load_explicit(&p->is_active, memory_order_relaxed) ||
+		!view_keeps_notes(node))
 		return;
 	bool was_noted = view_note_open(node);
 
+	/* after the note: the thread sees one or the other */
 	if (atomic_load(&p->storing) == node->id) {
 		wait_until_stored(p, node);
-		(void)view_note_open(node); /* it may have been taken back */
+		was_noted = true;
 	}
 	if (!content_has_recent(p->contents) || view_parent(p->view, node, &dir) < 0)
 		return;
@@ -181,13 +183,13 @@ static int store(struct pusher *p, struct fuse_session *fuse,
 	int r = -EEXIST;
 
 	v.buf[0].mem = data;
-	/* before the note: who opens it sees one or the other */
+	/* before the look: who opens it notes that before it looks here, so one of the two sees the other.
+	 * The note itself is for who has opened it, until the page is there: what is noted stays so */
 	atomic_store(&p->storing, node->id);
-	if (!view_note_open(node)) {
+	if (!view_is_noted_open(node))
 		r = fuse_lowlevel_notify_store(fuse, node->id, 0, &v, FUSE_BUF_NO_SPLICE);
-		if (r < 0)
-			view_take_back_open(node);
-	}
+	if (r == 0)
+		(void)view_note_open(node);
 	mutex_lock(&p->lock);
 	atomic_store(&p->storing, 0);
 	condition_broadcast(&p->is_stored);

@@ -246,6 +246,36 @@ static void names_that_the_kernel_was_not_given_are_left_out(void **state)
 	assert_true(wait_for_pushes(100));
 }
 
+/* An entry above packages has a number of its own, which is made when it is first seen. */
+static void what_lies_above_packages_is_not_looked_through(void **state)
+{
+	struct catalog_builder *b = builder_new("");
+	struct view_usage usage;
+	char text[TEXT_SIZE];
+	char path[256];
+
+	(void)state;
+	builder_frame_bytes(b, FRAME_BYTES);
+	for (unsigned int i = 0; i < FILES; i++) {
+		(void)snprintf(path, sizeof(path), "file%03u", i);
+		write_text(1, i, text);
+		builder_file(b, BUILDER_TOP, path, text, TEXT_SIZE, TEXT_SIZE);
+	}
+	mount_tree(keep_built(b));
+	for (unsigned int i = 0; i < 2 * STORM_OPENS; i++) {
+		(void)snprintf(path, sizeof(path), "file%03u", i);
+		int fd = open(at(path), O_RDONLY | O_CLOEXEC);
+
+		assert_true(fd >= 0);
+		assert_true(has_text(fd, 1, i));
+		close(fd);
+	}
+	wait_until_settled();
+	assert_int_equal(stats().pushes, 0);
+	view_usage(view, &usage);
+	assert_int_equal(usage.slots, 2 * STORM_OPENS + 1);
+}
+
 static void a_larger_file_is_read_as_ever(void **state)
 {
 	static char found[LARGE_SIZE];
@@ -369,6 +399,7 @@ int main(void)
 		T(who_reads_a_few_files_gets_those_alone),
 		T(what_is_open_is_left_to_who_reads_it),
 		T(names_that_the_kernel_was_not_given_are_left_out),
+		T(what_lies_above_packages_is_not_looked_through),
 		T(a_larger_file_is_read_as_ever),
 		T(without_open_requests_nothing_is_pushed),
 		T(a_flip_leaves_each_file_its_own_bytes),

@@ -435,6 +435,43 @@ static void a_root_that_belongs_elsewhere_is_refused(void **state)
 	assert_int_equal(load(&config, &view), -EBADMSG);
 }
 
+static void a_file_that_was_opened_is_noted_as_such(void **state)
+{
+	struct view *view = open_view();
+	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
+	struct view_node lib = WALK(view, "npm", "left", "lib");
+	struct view_node one = WALK(view, "one");
+
+	(void)state;
+	assert_true(view_keeps_notes(&file));
+	assert_false(view_is_noted_open(&file));
+	assert_false(view_note_open(&file));
+	assert_true(view_note_open(&file));
+	assert_true(view_is_noted_open(&file));
+	assert_false(view_is_noted_open(&lib));
+	/* none is kept of the skeleton */
+	assert_false(view_keeps_notes(&one));
+	assert_true(view_note_open(&one));
+	assert_true(view_is_noted_open(&one));
+	close_view(view);
+}
+
+/* What was opened must not be taken for what was not. */
+static void an_open_that_memory_was_too_short_to_note_is_not_forgotten(void **state)
+{
+	struct view *view = open_view();
+	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
+
+	(void)state;
+	mem_fail_after(0);
+	bool was_noted = view_note_open(&file);
+
+	mem_fail_after(-1);
+	assert_true(was_noted);
+	assert_true(view_is_noted_open(&file));
+	close_view(view);
+}
+
 /* Whatever allocation fails, on whichever thread: an error, no leak, and the next try works. */
 static void without_memory_it_fails_and_recovers(void **state)
 {
@@ -495,6 +532,8 @@ int main(void)
 		T(a_root_that_cannot_be_had_fails_the_start),
 		T(a_root_that_does_not_come_in_time_is_given_up),
 		T(a_root_that_belongs_elsewhere_is_refused),
+		T(a_file_that_was_opened_is_noted_as_such),
+		T(an_open_that_memory_was_too_short_to_note_is_not_forgotten),
 		T(without_memory_it_fails_and_recovers),
 	};
 
