@@ -348,6 +348,9 @@ static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 	const struct mirror *m = arg;
 	struct reconciler_status now;
 	char state_error[STATE_WORDS_SIZE];
+
+	/* it may wait for the disk, and a flip waits for whoever is in an epoch */
+	state_db_words(m->state, state_error);
 	AUTO_EPOCH epoch = epoch_enter();
 	struct mirror_status status = {
 		.mountpoint = m->options->mountpoint,
@@ -369,7 +372,6 @@ static int answer_status(void *arg, const cJSON *request, cJSON *answer)
 	status.last_sync_ns = now.last_sync_ns;
 	status.last_error = now.last_error;
 	status.policy_error = now.policy_error;
-	state_db_words(m->state, state_error);
 	status.state_error = state_error;
 	status.running = now.running;
 	status.waiting = now.waiting;

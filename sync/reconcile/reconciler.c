@@ -280,7 +280,8 @@ static void execute(struct reconciler *r, struct run_record *record)
 		error = run_execute(&run);
 	} else {
 		run_hook_after(&run, NULL, error);
-		record->state = error == -ECANCELED ? RUN_CANCELLED : RUN_FAILED;
+		record->state =
+			error == -ECANCELED ? run_state_cancelled(&run) : RUN_FAILED;
 	}
 	set_run_rate(r, NULL);
 	mutex_lock(&r->lock);

@@ -26,6 +26,20 @@ static void stack_release(struct stack *s)
 	free(s->steps);
 }
 
+/* One catalog at many places of itself would be a walk without end. */
+static int get_sound(const struct catalog_walk *walk, const struct catalog_ref *ref,
+	struct catalog_place *place)
+{
+	int r = catalog_loader_get(walk->loader, ref, &place->catalog);
+
+	if (r < 0 || !place->parent)
+		return r;
+	r = catalog_must_fit(place->catalog, place->parent, place->nth);
+	if (r < 0)
+		catalog_close(place->catalog);
+	return r;
+}
+
 /* Opens a catalog and tells of it. */
 static int enter(const struct catalog_walk *walk, struct stack *s,
 	const struct catalog_ref *ref, struct catalog_place *place)
@@ -33,9 +47,9 @@ static int enter(const struct catalog_walk *walk, struct stack *s,
 	int r = mem_grow((void **)&s->steps, &s->capacity, s->count, sizeof(*s->steps));
 
 	if (r == 0)
-		r = catalog_loader_get(walk->loader, ref, &place->catalog);
-	if (walk->is_lenient &&
-		(r == -ENOENT || (r == -EHOSTUNREACH && walk->is_offline)))
+		r = get_sound(walk, ref, place);
+	if (walk->is_lenient && (r == -ENOENT || r == -EUCLEAN ||
+					(r == -EHOSTUNREACH && walk->is_offline)))
 		return 0;
 	if (r < 0)
 		return r;

@@ -23,8 +23,9 @@ struct catalog_walk {
 	struct catalog_loader *loader;
 	const struct selection *selection; /* NULL: everything */
 	bool is_current_only; /* leaves out what hangs on stale directories */
-	bool is_lenient;      /* leaves out what neither this machine nor a source has */
-	bool is_offline;      /* there is no source */
+	/* leaves out what neither this machine nor a source has, and what does not fit its place */
+	bool is_lenient;
+	bool is_offline;		 /* there is no source */
 	const atomic_bool *is_cancelled; /* may be NULL */
 	/* Is called for what is selected, and for what lies on the way to it. A return other than
 	 * 0 ends the walk. */
@@ -33,6 +34,7 @@ struct catalog_walk {
 };
 
 /* Waits for catalogs that are not here. Returns 0, what the last visit did, what
- * catalog_loader_get() says, -ECANCELED, or -ENOMEM. */
+ * catalog_loader_get() says, -EUCLEAN for a catalog that does not belong where it hangs, -ECANCELED, or
+ * -ENOMEM. */
 int catalog_walk(
 	const struct catalog_walk *walk, const struct catalog_ref *root) WARN_UNUSED;

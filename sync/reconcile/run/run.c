@@ -184,6 +184,9 @@ static int switch_over(struct run *run, const struct plan *plan, bool is_complet
 		int undo = state_db_flip(
 			run->env->state, run->view, run->record->id, NULL, 0);
 
+		/* the session ends: the next one begins it anew */
+		if (r == -ECANCELED && undo == 0)
+			return r;
 		return run_note_error(run, r, "the mount cannot be switched over: %s%s",
 			log_strerror(r), undo < 0 ? " (after a restart it will be)" : "");
 	}
@@ -323,6 +326,13 @@ static int execute(struct run *run, const struct glob_list *selection)
 	return r;
 }
 
+/* The fetcher and the session end before the runner is told to: a run that nobody has cancelled is cut
+ * short by the mirror's end. */
+enum run_state run_state_cancelled(const struct run *run)
+{
+	return atomic_load(run->is_cancelled) ? RUN_CANCELLED : RUN_QUEUED;
+}
+
 int run_execute(struct run *run)
 {
 	AUTO_GLOB_LIST struct glob_list selection = {0};
@@ -330,6 +340,8 @@ int run_execute(struct run *run)
 
 	if (r == 0)
 		r = execute(run, &selection);
+	else
+		run_hook_after(run, NULL, r);
 	/* what was only planned has not been done */
 	if (!run->is_switched && !run->record->is_dry) {
 		struct run_counts *c = &run->record->counts;
@@ -341,7 +353,7 @@ int run_execute(struct run *run)
 	if (r == 0)
 		run->record->state = RUN_DONE;
 	else if (r == -ECANCELED)
-		run->record->state = RUN_CANCELLED;
+		run->record->state = run_state_cancelled(run);
 	else
 		run->record->state = run->is_held ? RUN_STOPPED : RUN_FAILED;
 	return r;

@@ -82,9 +82,13 @@ struct run {
 };
 
 /* Sets record->state, ->counts, ->revision_after and ->message. Returns 0 when it was done, else
- * why not: -ECANCELED leaves the record RUN_CANCELLED, -EPERM RUN_STOPPED (the guard or a hook),
- * all else RUN_FAILED. */
+ * why not: -ECANCELED leaves the record as run_state_cancelled() says, -EPERM RUN_STOPPED (the guard or a
+ * hook), all else RUN_FAILED. */
 int run_execute(struct run *run) WARN_UNUSED;
+
+/* What a run is that ended with -ECANCELED: RUN_CANCELLED, or RUN_QUEUED if nobody has cancelled it and
+ * the mirror ends; then the next start takes it up. */
+enum run_state run_state_cancelled(const struct run *run);
 
 /* Adds to run->message and to the logs, and counts it; returns `error`. */
 int run_note_error(struct run *run, int error, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -6,6 +6,7 @@
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/thread.h"
 #include "sync/reconcile/plan/catalog_loader.h"
+#include "sync/reconcile/plan/catalog_walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -194,6 +195,37 @@ static void a_source_that_ends_ends_what_waits(void **state)
 	assert_int_equal(get(0), -ECANCELED);
 }
 
+static int count_visit(void *arg, const struct catalog_place *place)
+{
+	(void)place;
+	++*(unsigned int *)arg;
+	return 0;
+}
+
+/* Else a few bytes make a tree without end: one catalog at two places in each of forty levels. */
+static void a_walk_enters_no_catalog_that_belongs_elsewhere(void **state)
+{
+	struct catalog_builder *b = builder_new("");
+	unsigned int visits = 0;
+	struct catalog_walk walk = {
+		.loader = loader, .visit = count_visit, .arg = &visits};
+
+	(void)state;
+	builder_nested(b, BUILDER_TOP, "p0", built[0]);
+	builder_nested(b, BUILDER_TOP, "p2", built[1]);
+	struct built_catalog *root = builder_finish(b);
+
+	fake_source_serve(fake, root);
+	assert_int_equal(catalog_walk(&walk, &root->ref), -EUCLEAN);
+	assert_int_equal(visits, 2);
+	/* what is only counted goes on without it */
+	visits = 0;
+	walk.is_lenient = true;
+	assert_int_equal(catalog_walk(&walk, &root->ref), 0);
+	assert_int_equal(visits, 2);
+	built_free(root);
+}
+
 static void without_memory_it_fails_and_leaks_nothing(void **state)
 {
 	struct catalog_loader_config config = {.catalogs = store};
@@ -222,6 +254,7 @@ int main(void)
 		T(a_wait_can_be_cancelled),
 		T(what_the_disk_does_not_take_is_handed_over_from_memory),
 		T(a_source_that_ends_ends_what_waits),
+		T(a_walk_enters_no_catalog_that_belongs_elsewhere),
 		T(without_memory_it_fails_and_leaks_nothing),
 	};
 

@@ -22,6 +22,7 @@ static struct run_progress progress;
 static atomic_bool is_cancelled;
 static int flip_result;
 static unsigned int flips;
+static long fail_after; /* of a run's allocations */
 static struct state_view view;
 static struct head head;
 static struct run_record record;
@@ -41,6 +42,7 @@ static int make(void **state)
 	prefetch = "none";
 	shown_revision = 5;
 	flips = 0;
+	fail_after = -1;
 	atomic_store(&is_cancelled, false);
 	return 0;
 }
@@ -101,8 +103,10 @@ static int run_between(const struct catalog_ref *old, const struct catalog_ref *
 	record.state = RUN_RUNNING;
 	record.revision_before = record.revision_after = shown_revision;
 	assert_int_equal(state_db_run_add(db, &record, &record.id), 0);
+	mem_fail_after(fail_after);
 	int r = run_execute(&run);
 
+	mem_fail_after(-1);
 	memcpy(message, run.message, sizeof(message));
 	return r;
 }
@@ -155,6 +159,25 @@ static void a_flip_that_fails_leaves_no_record_of_changes(void **state)
 	assert_int_equal(count_changes(), 0);
 	assert_int_equal(state_db_view_get(db, &written), 0);
 	assert_int_equal(written.revision, 5);
+}
+
+/* Notifications end with the session, which ends before the runner is told to. */
+static void a_run_that_the_end_of_the_mount_cuts_short_is_left_for_the_next_start(
+	void **state)
+{
+	struct state_view written;
+
+	(void)state;
+	flip_result = -ECANCELED;
+	assert_int_equal(run_trees("a// a/f=1", "a// a/f=2", &by_hand), -ECANCELED);
+	assert_int_equal(record.state, RUN_QUEUED);
+	assert_string_equal(message, "");
+	assert_int_equal(state_db_view_get(db, &written), 0);
+	assert_int_equal(written.revision, 5);
+	/* somebody wanted its end */
+	atomic_store(&is_cancelled, true);
+	assert_int_equal(run_trees("a// a/f=1", "a// a/f=2", &by_hand), -ECANCELED);
+	assert_int_equal(record.state, RUN_CANCELLED);
 }
 
 /* A program that notes that it was run, and as what, then does `body`. */
@@ -277,6 +300,21 @@ static void post_sync_that_was_owed_before_a_kill_is_run_once(void **state)
 	wanted.is_post_owed = true;
 	assert_int_equal(run_trees("f=1", "f=1", &wanted), 0);
 	assert_ran("postdone\n");
+	assert_false(is_owed_on_disk());
+}
+
+static void post_sync_that_is_owed_is_run_even_if_the_run_cannot_begin(void **state)
+{
+	struct run_record wanted = by_hand;
+
+	(void)state;
+	write_hook(&settings.post_sync, "post", "");
+	wanted.trigger = RUN_BY_RESUME;
+	wanted.is_post_owed = true;
+	wanted.selection = "a";
+	fail_after = 0;
+	assert_int_equal(run_trees("f=1", "f=1", &wanted), -ENOMEM);
+	assert_ran("postfailed\n");
 	assert_false(is_owed_on_disk());
 }
 
@@ -522,6 +560,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_flip_that_fails_leaves_no_record_of_changes, make, drop),
 		cmocka_unit_test_setup_teardown(
+			a_run_that_the_end_of_the_mount_cuts_short_is_left_for_the_next_start,
+			make, drop),
+		cmocka_unit_test_setup_teardown(
 			a_run_without_changes_takes_up_the_heads_sequence, make, drop),
 		cmocka_unit_test_setup_teardown(
 			the_guard_stops_what_removes_more_than_its_share, make, drop),
@@ -547,6 +588,9 @@ int main(void)
 			post_sync_is_not_run_if_pre_sync_cannot_be_started, make, drop),
 		cmocka_unit_test_setup_teardown(
 			post_sync_that_was_owed_before_a_kill_is_run_once, make, drop),
+		cmocka_unit_test_setup_teardown(
+			post_sync_that_is_owed_is_run_even_if_the_run_cannot_begin, make,
+			drop),
 		cmocka_unit_test_setup_teardown(
 			hooks_are_not_run_if_nothing_changes, make, drop),
 	};
