@@ -56,3 +56,18 @@ int cli_plain_options(int argc, char **argv, const char *help, bool *as_json)
 	return cli_options(
 		argc, argv, as_json ? with_json : without, help, take_json, as_json);
 }
+
+struct cli_bytes cli_bytes(double bytes)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	struct cli_bytes out;
+	size_t unit = 0;
+
+	while (bytes >= 1023.5 && unit < ARRAY_SIZE(units) - 1) {
+		bytes /= 1024;
+		unit++;
+	}
+	(void)snprintf(out.text, sizeof(out.text), "%.*f %s",
+		unit && bytes < 99.95 ? 1 : 0, bytes, units[unit]);
+	return out;
+}

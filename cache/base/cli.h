@@ -34,3 +34,10 @@ int cli_options(int argc, char **argv, const struct option *options, const char 
 
 /* For a verb with no options but --help and, unless it is NULL, --json. */
 int cli_plain_options(int argc, char **argv, const char *help, bool *as_json);
+
+struct cli_bytes {
+	char text[32];
+};
+
+/* cli_bytes(n).text is "1.4 GiB": three digits or so and a unit. */
+struct cli_bytes cli_bytes(double bytes);

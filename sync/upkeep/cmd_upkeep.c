@@ -187,20 +187,20 @@ static void print_result(const cJSON *task)
 	const cJSON *path;
 
 	if (strcmp(verb, "evict") == 0)
-		printf("%.0f removed, %.1f MiB; %.0f pinned and kept\n",
+		printf("%.0f removed, %s; %.0f pinned and kept\n",
 			control_number(task, "removed", 0),
-			control_number(task, "removed_bytes", 0) / (1 << 20),
+			cli_bytes(control_number(task, "removed_bytes", 0)).text,
 			control_number(task, "kept", 0));
 	else if (strcmp(verb, "verify") == 0)
 		printf("%.0f checked, %.0f damaged and removed\n",
 			control_number(task, "contents", 0),
 			control_number(task, "damaged", 0));
 	else
-		printf("%.0f contents here, %.1f MiB fetched, %.1f MiB re-used\n",
+		printf("%.0f contents here, %s fetched, %s re-used\n",
 			control_number(task, "contents", 0) -
 				control_number(task, "contents_failed", 0),
-			control_number(task, "bytes_fetched", 0) / (1 << 20),
-			control_number(task, "bytes_reused", 0) / (1 << 20));
+			cli_bytes(control_number(task, "bytes_fetched", 0)).text,
+			cli_bytes(control_number(task, "bytes_reused", 0)).text);
 	cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(task, "paths"))
 	{
 		if (cJSON_IsString(path))

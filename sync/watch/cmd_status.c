@@ -34,17 +34,17 @@ static int print_status(const cJSON *s)
 		text_of(s, "channel"));
 	printf("revision      %.0f, published %s\n", number_of(s, "revision"),
 		text_of(s, "published"));
-	printf("tree          %.0f entries, %.1f MiB\n", number_of(s, "tree_entries"),
-		number_of(s, "tree_bytes") / (1 << 20));
-	printf("cache         %s, %.1f MiB used", text_of(s, "cache"),
-		number_of(s, "cache_used") / (1 << 20));
+	printf("tree          %.0f entries, %s\n", number_of(s, "tree_entries"),
+		cli_bytes(number_of(s, "tree_bytes")).text);
+	printf("cache         %s, %s used", text_of(s, "cache"),
+		cli_bytes(number_of(s, "cache_used")).text);
 	if (number_of(s, "cache_limit") > 0)
-		printf(" of %.1f MiB", number_of(s, "cache_limit") / (1 << 20));
+		printf(" of %s", cli_bytes(number_of(s, "cache_limit")).text);
 	printf("\n");
 	printf("source        %s, %s, last contact %s\n", text_of(source, "url"),
 		online ? "online" : "offline", text_of(source, "last_contact"));
-	printf("fetched       %.1f MiB in %.0f requests since start\n",
-		number_of(source, "fetched_bytes") / (1 << 20),
+	printf("fetched       %s in %.0f requests since start\n",
+		cli_bytes(number_of(source, "fetched_bytes")).text,
 		number_of(source, "requests"));
 	printf("kernel        asked for %.0f lookups, %.0f listings, %.0f attributes, "
 	       "%.0f opens, %.0f reads; told to forget %.0f times\n",

@@ -42,9 +42,8 @@ static void print_run(const cJSON *run)
 	if (p)
 		printf("  %s", control_text(p, "phase", ""));
 	if (total > 0)
-		printf(" %.1f of %.1f MiB",
-			control_number(p, "bytes_done", 0) / (1 << 20),
-			total / (1 << 20));
+		printf(" %s of %s", cli_bytes(control_number(p, "bytes_done", 0)).text,
+			cli_bytes(total).text);
 	printf("\n");
 }
 
@@ -106,9 +105,9 @@ static int print_job(const cJSON *run)
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		printf("%-14s %.0f\n", numbers[i].label,
 			control_number(run, numbers[i].name, 0));
-	printf("%-14s %.1f MiB\n%-14s %.1f MiB\n", "fetched",
-		control_number(run, "bytes_fetched", 0) / (1 << 20), "re-used",
-		control_number(run, "bytes_reused", 0) / (1 << 20));
+	printf("%-14s %s\n%-14s %s\n", "fetched",
+		cli_bytes(control_number(run, "bytes_fetched", 0)).text, "re-used",
+		cli_bytes(control_number(run, "bytes_reused", 0)).text);
 	if (*control_text(run, "message", ""))
 		printf("%s\n", control_text(run, "message", ""));
 	if (control_text(run, "next_attempt", NULL))

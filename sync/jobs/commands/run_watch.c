@@ -83,12 +83,12 @@ int run_watch(const char *mountpoint, double id)
 		return EXIT_FAILED;
 	printf("revision %.0f: %.0f added, %.0f changed, %.0f removed, %.0f kept as "
 	       "stale, "
-	       "%.0f skipped; %.1f MiB fetched, %.1f MiB re-used\n",
+	       "%.0f skipped; %s fetched, %s re-used\n",
 		control_number(run, "revision_after", 0), control_number(run, "added", 0),
 		control_number(run, "changed", 0), control_number(run, "removed", 0),
 		control_number(run, "kept_stale", 0), control_number(run, "skipped", 0),
-		control_number(run, "bytes_fetched", 0) / (1 << 20),
-		control_number(run, "bytes_reused", 0) / (1 << 20));
+		cli_bytes(control_number(run, "bytes_fetched", 0)).text,
+		cli_bytes(control_number(run, "bytes_reused", 0)).text);
 	if (fflush(stdout))
 		return EXIT_FAILED;
 	return judge(run);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "sync/jobs/progress/progress_bar.h"
 
+#include "cache/base/cli.h"
+
 #include "cache/base/threads/clock.h"
 
 #include <math.h>
@@ -44,19 +46,6 @@ void progress_bar_set(struct progress_bar *bar, int64_t now_ns, uint64_t done_by
 	bar->rated_ns = now_ns;
 }
 
-void progress_format_bytes(double bytes, char *out, size_t size)
-{
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-	size_t unit = 0;
-
-	while (bytes >= 1023.5 && unit < sizeof(units) / sizeof(units[0]) - 1) {
-		bytes /= 1024;
-		unit++;
-	}
-	(void)snprintf(
-		out, size, "%.*f %s", unit && bytes < 99.95 ? 1 : 0, bytes, units[unit]);
-}
-
 void progress_format_time(double seconds, char *out, size_t size)
 {
 	/* beyond 99 hours nobody plans by it */
@@ -83,26 +72,24 @@ static double share_of(const struct progress_bar *bar)
 static void render_numbers(
 	const struct progress_bar *bar, size_t room, char *out, size_t size)
 {
-	char done[32];
-	char total[32];
-	char rate[32];
+	const struct cli_bytes done = cli_bytes((double)bar->done_bytes);
+	const struct cli_bytes total = cli_bytes((double)bar->total_bytes);
+	const struct cli_bytes rate = cli_bytes(bar->rate);
 	char left[32];
 	char texts[4][80] = {"", "", "", ""};
 	size_t len = 0;
 
-	progress_format_bytes((double)bar->done_bytes, done, sizeof(done));
-	progress_format_bytes((double)bar->total_bytes, total, sizeof(total));
-	progress_format_bytes(bar->rate, rate, sizeof(rate));
 	/* 100 % is said when all is there, not when it nearly is */
 	if (bar->total_bytes)
 		(void)snprintf(texts[0], sizeof(texts[0]), " %3u%%",
 			(unsigned int)(share_of(bar) * 100));
 	if (bar->total_bytes)
-		(void)snprintf(texts[1], sizeof(texts[1]), "  %s of %s", done, total);
+		(void)snprintf(
+			texts[1], sizeof(texts[1]), "  %s of %s", done.text, total.text);
 	else
-		(void)snprintf(texts[1], sizeof(texts[1]), "  %s", done);
+		(void)snprintf(texts[1], sizeof(texts[1]), "  %s", done.text);
 	if (bar->rate > 0)
-		(void)snprintf(texts[2], sizeof(texts[2]), "  %s/s", rate);
+		(void)snprintf(texts[2], sizeof(texts[2]), "  %s/s", rate.text);
 	if (bar->rate > 0 && bar->total_bytes > bar->done_bytes) {
 		progress_format_time(
 			(double)(bar->total_bytes - bar->done_bytes) / bar->rate, left,

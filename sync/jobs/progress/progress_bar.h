@@ -36,8 +36,5 @@ void progress_bar_set(struct progress_bar *bar, int64_t now_ns, uint64_t done_by
 void progress_bar_render(const struct progress_bar *bar, const char *label,
 	unsigned int width, char *out, size_t size);
 
-/* "1.4 GiB": three digits or so and a unit. */
-void progress_format_bytes(double bytes, char *out, size_t size);
-
 /* "0:07", "12:40", "3:05:00". */
 void progress_format_time(double seconds, char *out, size_t size);

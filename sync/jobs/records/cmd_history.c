@@ -56,12 +56,9 @@ static void short_time(const cJSON *run, const char *name, char out[32])
 static void print_row(const cJSON *run)
 {
 	char start[32];
-	char fetched[32];
 	char revision[48];
 
 	short_time(run, control_text(run, "start", NULL) ? "start" : "queued", start);
-	progress_format_bytes(
-		control_number(run, "bytes_fetched", 0), fetched, sizeof(fetched));
 	(void)snprintf(revision, sizeof(revision), "%.0f-%.0f",
 		control_number(run, "revision_before", 0),
 		control_number(run, "revision_after", 0));
@@ -69,7 +66,8 @@ static void print_row(const cJSON *run)
 		control_number(run, "run", 0), start, control_text(run, "state", "?"),
 		record_mode_text(run), control_text(run, "job", ""), revision,
 		control_number(run, "added", 0), control_number(run, "changed", 0),
-		control_number(run, "removed", 0), fetched,
+		control_number(run, "removed", 0),
+		cli_bytes(control_number(run, "bytes_fetched", 0)).text,
 		control_text(run, "message", ""));
 }
 
@@ -159,11 +157,10 @@ static void print_run(const cJSON *run)
 	printf("end              %s\n", text);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		printf("%-16s %.0f\n", numbers[i], control_number(run, numbers[i], 0));
-	progress_format_bytes(
-		control_number(run, "bytes_fetched", 0), text, sizeof(text));
-	printf("fetched          %s\n", text);
-	progress_format_bytes(control_number(run, "bytes_reused", 0), text, sizeof(text));
-	printf("re-used          %s\n", text);
+	printf("fetched          %s\n",
+		cli_bytes(control_number(run, "bytes_fetched", 0)).text);
+	printf("re-used          %s\n",
+		cli_bytes(control_number(run, "bytes_reused", 0)).text);
 	if (*control_text(run, "message", ""))
 		printf("message          %s\n", control_text(run, "message", ""));
 }

@@ -30,7 +30,6 @@ static bool is_fine(const cJSON *package)
 
 static void print_package(const cJSON *package)
 {
-	char to_fetch[32];
 	AUTO_FREE char *path = record_path_of(package);
 	const char *since = control_text(package, "since", NULL);
 	const char *error = control_text(package, "last_error", "");
@@ -38,10 +37,9 @@ static void print_package(const cJSON *package)
 	double promised = control_number(package, "promised_files", 0);
 	double stale = control_number(package, "stale_entries", 0);
 
-	progress_format_bytes(
-		control_number(package, "bytes_to_fetch", 0), to_fetch, sizeof(to_fetch));
 	printf("%-11s  %-6s  %9s  /", control_text(package, "state", "?"),
-		control_text(package, "content", "?"), to_fetch);
+		control_text(package, "content", "?"),
+		cli_bytes(control_number(package, "bytes_to_fetch", 0)).text);
 	record_print_path(stdout, path ? path : "");
 	if (since)
 		printf("  since %s", since);
@@ -62,7 +60,6 @@ static void print_report(const cJSON *report, bool is_all)
 	double unknown = control_number(report, "unknown_catalogs", 0);
 	const cJSON *package;
 	const cJSON *state;
-	char to_fetch[32];
 
 	printf("%-11s  %-6s  %9s  PACKAGE\n", "STATE", "CACHED", "TO FETCH");
 	cJSON_ArrayForEach(package, cJSON_GetObjectItemCaseSensitive(report, "packages"))
@@ -76,9 +73,8 @@ static void print_report(const cJSON *report, bool is_all)
 	cJSON_ArrayForEach(state, states)
 		printf("%s%.0f %s", state == states->child ? "packages: " : ", ",
 			cJSON_GetNumberValue(state), state->string);
-	progress_format_bytes(
-		control_number(report, "bytes_to_fetch", 0), to_fetch, sizeof(to_fetch));
-	printf("\n%s are not here\n", to_fetch);
+	printf("\n%s are not here\n",
+		cli_bytes(control_number(report, "bytes_to_fetch", 0)).text);
 	if (unknown > 0)
 		printf("%.0f catalogs of the newest revision are not here yet: what is "
 		       "below them "

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/base/cli.h"
 #include "cache/base/threads/clock.h"
 #include "sync/jobs/progress/progress_bar.h"
 #include "sync/jobs/progress/progress_line.h"
@@ -19,10 +20,7 @@
 
 static void expect_bytes(double bytes, const char *text)
 {
-	char out[32];
-
-	progress_format_bytes(bytes, out, sizeof(out));
-	assert_string_equal(out, text);
+	assert_string_equal(cli_bytes(bytes).text, text);
 }
 
 static void expect_time(double seconds, const char *text)
