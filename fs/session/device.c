@@ -9,7 +9,7 @@
 /*
  * When a mount goes, the kernel tells those who read: ENODEV. But whoever has just taken a request
  * off its queue (the RELEASE of the last open file, say) when the connection is cut is told
- * ECONNABORTED (fuse_dev_do_read() in Linux's fs/fuse/dev.c). To libfuse that is a failure: its
+ * ECONNABORTED (fuse_dev_do_read() in Linux's fuse/dev.c). To libfuse that is a failure: its
  * loop ends with an error; and it writes to stderr, in which another worker's ENODEV may have it
  * cancelled, with stderr locked for good.
  */
