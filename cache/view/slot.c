@@ -5,6 +5,15 @@
 
 #include <errno.h>
 
+/* The cell of a number that was taken once: its page is there, and stays. */
+static struct view_cell *cell_of(const struct view *view, uint32_t number)
+{
+	struct view_cell *page = atomic_load(&view->pages[number / SLOT_PAGE_SIZE]);
+
+	return &page[number % SLOT_PAGE_SIZE];
+}
+
+/* The cell of any number, or NULL. */
 static struct view_cell *cell_at(const struct view *view, uint32_t number)
 {
 	if (number / SLOT_PAGE_SIZE >= SLOT_PAGES)
@@ -77,7 +86,7 @@ static int take_cell(struct view *view, uint32_t *out) REQUIRES(view->lock)
 {
 	if (view->free_cell != SLOT_NONE) {
 		*out = view->free_cell;
-		view->free_cell = cell_at(view, *out)->next_free;
+		view->free_cell = cell_of(view, *out)->next_free;
 		return 0;
 	}
 	uint32_t number = view->cell_count;
@@ -110,7 +119,7 @@ int slot_new(struct view *view, struct view_room *holder, uint32_t index,
 		free(slot);
 		return r;
 	}
-	struct view_cell *cell = cell_at(view, slot->number);
+	struct view_cell *cell = cell_of(view, slot->number);
 
 	slot->generation = ++cell->generation;
 	atomic_store(&slot->place, place);
@@ -134,12 +143,12 @@ void slot_supersede(struct view *view, struct view_slot *slot)
 
 void slot_hide(struct view *view, struct view_slot *slot, bool is_hidden)
 {
-	atomic_store(&cell_at(view, slot->number)->slot, is_hidden ? NULL : slot);
+	atomic_store(&cell_of(view, slot->number)->slot, is_hidden ? NULL : slot);
 }
 
 void slot_free(struct view *view, struct view_slot *slot)
 {
-	struct view_cell *cell = cell_at(view, slot->number);
+	struct view_cell *cell = cell_of(view, slot->number);
 
 	cell->next_free = view->free_cell;
 	view->free_cell = slot->number;

@@ -89,12 +89,13 @@ static int open_catalogs(struct flip *flip)
 
 		if (c->catalog)
 			continue;
-		int r = catalog_store_get(
-			flip->view->config.catalogs, &c->ref, &c->catalog);
+		struct catalog *catalog;
+		int r = catalog_store_get(flip->view->config.catalogs, &c->ref, &catalog);
 
 		if (r < 0)
 			return r == -ENOENT ? -EAGAIN : r;
-		if (i == 0 && c->catalog->path_length != 0)
+		c->catalog = catalog;
+		if (i == 0 && catalog->path_length != 0)
 			return log_error_errno(
 				-EBADMSG, "the view's new root catalog is not of a root");
 	}
