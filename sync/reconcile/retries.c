@@ -18,17 +18,20 @@ void retry_release(struct run_record *record)
 /* What is needed to run it again. */
 static bool copy_record(const struct run_record *from, struct run_record *out)
 {
+	AUTO_FREE char *job = mem_strdup(from->job);
+	AUTO_FREE char *selection = mem_strdup(from->selection ? from->selection : "");
+	AUTO_FREE char *prefetch = mem_strdup(from->prefetch ? from->prefetch : "");
+
+	if (!job || !selection || !prefetch)
+		return false;
 	*out = (struct run_record){.id = from->id,
-		.job = mem_strdup(from->job),
-		.selection = mem_strdup(from->selection ? from->selection : ""),
-		.prefetch = mem_strdup(from->prefetch ? from->prefetch : ""),
+		.job = TAKE_PTR(job),
+		.selection = TAKE_PTR(selection),
+		.prefetch = TAKE_PTR(prefetch),
 		.trigger = from->trigger,
 		.is_full = from->is_full,
 		.is_deep = from->is_deep};
-	if (out->job && out->selection && out->prefetch)
-		return true;
-	retry_release(out);
-	return false;
+	return true;
 }
 
 void retries_release(struct retries *retries)

@@ -223,6 +223,15 @@ static bool is_cancelled(const struct desk *desk)
 	return desk->config.is_cancelled && atomic_load(desk->config.is_cancelled);
 }
 
+/* What is not on the list is not waited for. */
+static bool is_awaited(struct desk *desk, const struct digest *digest)
+	REQUIRES(desk->lock)
+{
+	const struct load *load = *find(desk, digest);
+
+	return load && load->state != LOAD_DONE;
+}
+
 /* Waits until the request for it is over. 0 whether or not that failed. */
 static int wait_for(struct desk *desk, const struct digest *digest)
 {
@@ -231,7 +240,7 @@ static int wait_for(struct desk *desk, const struct digest *digest)
 	mutex_lock(&desk->lock);
 	int64_t began_ns = clock_mono_ns();
 
-	while (r == 0 && (*find(desk, digest))->state != LOAD_DONE) {
+	while (r == 0 && is_awaited(desk, digest)) {
 		int64_t now_ns = clock_mono_ns();
 		int64_t since_ns = desk->last_arrival_ns > began_ns
 					   ? desk->last_arrival_ns

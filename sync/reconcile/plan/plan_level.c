@@ -73,8 +73,9 @@ int walk_hold(struct walk *w, const struct catalog_ref *ref, const struct catalo
 	int r = mem_grow((void **)&w->held, &w->held_capacity, w->held_count,
 		sizeof(struct catalog *));
 
-	if (r == 0)
-		r = catalog_loader_get(w->loader, ref, &c);
+	if (r < 0)
+		return r;
+	r = catalog_loader_get(w->loader, ref, &c);
 	if (r < 0)
 		return r;
 	w->held[w->held_count++] = c;
@@ -432,25 +433,28 @@ void level_drop(struct walk *w, struct level *l)
 	free(l);
 }
 
+/* Ends a level that feeds a frame, one that it began or one begun above it. */
+static int end_framed(struct walk *w, struct level *l)
+{
+	bool is_stale = !l->is_of_new && l->o.is_stale;
+	int r = 0;
+
+	compose_adjust_nlink(l->frame->compose, l->handle, l->more_links);
+	if (l->is_tentative)
+		return end_tentative(w, l);
+	if (is_stale && l->has_new) {
+		r = revive(w, l);
+		is_stale = false;
+	}
+	return r == 0 && l->begins_frame ? end_frame(w, l, is_stale) : r;
+}
+
 int level_pop(struct walk *w)
 {
 	struct level *l = w->top;
-	int r = 0;
+	/* what is only listed is neither tentative nor begins a frame */
+	int r = l->frame ? end_framed(w, l) : 0;
 
-	if (l->frame)
-		compose_adjust_nlink(l->frame->compose, l->handle, l->more_links);
-	bool is_stale = !l->is_of_new && l->o.is_stale;
-
-	if (l->is_tentative) {
-		r = end_tentative(w, l);
-	} else {
-		if (is_stale && l->has_new && l->frame) {
-			r = revive(w, l);
-			is_stale = false;
-		}
-		if (r == 0 && l->begins_frame)
-			r = end_frame(w, l, is_stale);
-	}
 	if (l->up)
 		l->up->has_new |= l->has_new;
 	w->top = l->up;

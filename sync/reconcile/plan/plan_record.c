@@ -53,19 +53,13 @@ void plan_count(
 	}
 }
 
-/* The content of a regular file, NULL: none. */
-static const struct catalog_content *content_of(const struct plan_item *i)
-{
-	return i->c ? catalog_content_of(i->c, i->e) : NULL;
-}
-
 static int set_side(struct plan *plan, const struct plan_item *item, uint32_t *out_mode,
 	uint64_t *out_size, const struct digest **out_digest)
 {
-	const struct catalog_content *content = content_of(item);
-
 	if (!item->c)
 		return 0;
+	const struct catalog_content *content = catalog_content_of(item->c, item->e);
+
 	*out_mode = item->e->mode;
 	*out_size = item->e->size;
 	if (!content)
@@ -98,8 +92,8 @@ static int record(struct plan *plan, const char *path, struct plan_change change
 
 static bool is_same_content(const struct plan_item *o, const struct plan_item *n)
 {
-	const struct catalog_content *a = content_of(o);
-	const struct catalog_content *b = content_of(n);
+	const struct catalog_content *a = catalog_content_of(o->c, o->e);
+	const struct catalog_content *b = catalog_content_of(n->c, n->e);
 
 	if ((o->e->mode ^ n->e->mode) & S_IFMT)
 		return false;
@@ -144,7 +138,7 @@ static bool is_same_metadata(const struct plan_item *o, const struct plan_item *
 int plan_record_pair(struct plan *plan, uint32_t package, const char *path,
 	const struct plan_item *o, const struct plan_item *n)
 {
-	const struct catalog_content *content = content_of(n);
+	const struct catalog_content *content = catalog_content_of(n->c, n->e);
 	struct plan_change change = {.package = package, .what = PLAN_ADDED};
 
 	if (o->c) {

@@ -49,8 +49,8 @@ int plan_walk(const struct plan_config *config, const struct selection *selectio
 int plan_begin_package(
 	struct plan *plan, const char *path, uint32_t *out_package) WARN_UNUSED;
 
-/* Records what happens to one path; `n` taken or (stale, removed) `o` kept or dropped. For a
- * pair that is alike, and not stale, nothing. */
+/* Records what happens to one path; `n` taken or (stale, removed) `o` kept or dropped: that one is
+ * there. For a pair that is alike, and not stale, nothing. */
 int plan_record_pair(struct plan *plan, uint32_t package, const char *path,
 	const struct plan_item *o, const struct plan_item *n) WARN_UNUSED;
 int plan_record_stale(struct plan *plan, uint32_t package, const char *path,

@@ -95,8 +95,9 @@ static int take_new(struct walk *w, struct level *l, const struct plan_item *o,
 	uint32_t handle;
 	int r = plan_record_pair(w->plan, l->package, walk_path(w), o, n);
 
-	if (r == 0)
-		r = level_emit(l, n, false, &handle);
+	if (r < 0)
+		return r;
+	r = level_emit(l, n, false, &handle);
 	if (r < 0)
 		return r;
 	level_count_links(l, level_base(l, o, n), plan_item_is_dir(n));
@@ -265,8 +266,9 @@ static int walk_roots(struct walk *w)
 	const struct catalog *new;
 	int r = walk_hold(w, &w->config->old.root, &old);
 
-	if (r == 0)
-		r = walk_hold(w, &w->config->new.root, &new);
+	if (r < 0)
+		return r;
+	r = walk_hold(w, &w->config->new.root, &new);
 	if (r < 0)
 		return r;
 	w->plan->revision = is_all ? w->config->new.revision : w->config->old.revision;
