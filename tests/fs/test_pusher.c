@@ -342,18 +342,20 @@ static atomic_uint versions_seen;
 /* Whole passes over the files; each must be of one version that there was, whole. */
 static void *read_along(void *arg)
 {
-	char found[TEXT_SIZE + 1];
+	static const char start[] = "version ";
+	char found[TEXT_SIZE + 2]; /* of one that is too long a byte more, and a NUL */
 	char wanted[TEXT_SIZE];
 
 	(void)arg;
 	for (unsigned int i = 0; !atomic_load(&must_end); i = (i + 1) % FILES) {
 		unsigned int version = 0;
 		int fd = open_file(i);
-		ssize_t n = fd < 0 ? -1 : pread(fd, found, sizeof(found), 0);
+		ssize_t n = fd < 0 ? -1 : pread(fd, found, TEXT_SIZE + 1, 0);
 
 		found[n < 0 ? 0 : n] = '\0';
-		if (n == TEXT_SIZE && sscanf(found, "version %u", &version) == 1)
-			write_text(version, i, wanted);
+		if (n == TEXT_SIZE && strncmp(found, start, strlen(start)) == 0)
+			version = (unsigned int)strtoul(found + strlen(start), NULL, 10);
+		write_text(version, i, wanted);
 		if (n != TEXT_SIZE || memcmp(found, wanted, TEXT_SIZE) != 0)
 			atomic_fetch_add(&wrong, 1);
 		atomic_fetch_or(&versions_seen, 1U << version % 32);

@@ -40,6 +40,7 @@ static int compose_all(const struct catalog *c, unsigned int flags, struct compo
 	uint32_t top;
 	char path[64];
 
+	*out = (struct composed){0};
 	assert_in_range(c->path_length, 0, sizeof(path));
 	memcpy(path, c->path, c->path_length);
 	int r = compose_new(path, c->path_length, &compose);
