@@ -299,14 +299,13 @@ static void wait_for_more(struct pusher *p) REQUIRES(p->lock)
 static void *run(void *arg)
 {
 	struct pusher *p = arg;
-	AUTO_FREE uint8_t *buffer = mem_alloc(FILE_MAX_BYTES);
 
 	mutex_lock(&p->lock);
-	while (buffer && !atomic_load(&p->is_ending)) {
+	while (!atomic_load(&p->is_ending)) {
 		struct push_dir *d = newest_due(p);
 
 		if (d) {
-			serve_dir(p, d, buffer);
+			serve_dir(p, d, p->buffer);
 		} else {
 			p->is_idle = true;
 			wait_for_more(p);
@@ -323,10 +322,12 @@ int pusher_init(struct pusher *p, struct view *view, struct content_store *conte
 	mutex_init(&p->lock);
 	condition_init(&p->changed);
 	condition_init(&p->is_stored);
-	int r = thread_start(&p->thread, "pusher", run, p);
+	p->buffer = mem_alloc(FILE_MAX_BYTES);
+	int r = p->buffer ? thread_start(&p->thread, "pusher", run, p) : -ENOMEM;
 
 	p->has_thread = r == 0;
-	content_on_recent(contents, on_recent, p);
+	if (r == 0)
+		content_on_recent(contents, on_recent, p);
 	return r;
 }
 
@@ -356,7 +357,10 @@ void pusher_release(struct pusher *p)
 	pusher_stop(p);
 	if (p->has_thread)
 		pthread_join(p->thread, NULL);
+	if (p->has_thread)
+		content_on_recent(p->contents, NULL, NULL);
 	p->has_thread = false;
+	free(p->buffer);
 	condition_release(&p->is_stored);
 	condition_release(&p->changed);
 	mutex_release(&p->lock);

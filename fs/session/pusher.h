@@ -61,6 +61,7 @@ struct pusher {
 	bool is_idle;
 	bool has_thread;
 	pthread_t thread;
+	uint8_t *buffer;       /* the thread's: what is stored */
 	atomic_bool is_active; /* there is somebody to push to */
 	atomic_bool is_ending;
 	atomic_bool is_over;
