@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/log.h"
 
+#include "cache/base/threads/clock.h"
 #include "cache/base/threads/mutex.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ static atomic_bool to_stderr = true;
 
 static struct mutex last_lock = MUTEX_INIT;
 static char last_error[512] GUARDED_BY(last_lock);
+static int64_t last_error_ns GUARDED_BY(last_lock); /* real time */
 
 int log_open_file(const char *path)
 {
@@ -79,6 +81,19 @@ void log_detach_stderr(void)
 	atomic_store(&to_stderr, false);
 }
 
+void log_make_plain(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		/* U+0080 to U+009F are controls, too, and begin with 0xc2 in UTF-8 */
+		bool is_upper = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+
+		if (is_upper)
+			*c++ = '?';
+		if (is_upper || (*c < ' ' && *c != '\t') || *c == 0x7f)
+			*c = '?';
+	}
+}
+
 /* One write per line, so that lines of several threads do not mix. */
 static void write_line(int fd, const char *line, size_t len)
 {
@@ -107,11 +122,13 @@ static PRINTF_LIKE(2, 0) void print_args(
 
 	if (n < 0)
 		return;
+	log_make_plain(line);
 	size_t len = strlen(line);
 
 	if (level == LOG_ERR) {
 		mutex_lock(&last_lock);
 		(void)snprintf(last_error, sizeof(last_error), "%.500s", line + head);
+		last_error_ns = clock_real_ns();
 		mutex_unlock(&last_lock);
 	}
 	line[len++] = '\n';
@@ -175,9 +192,12 @@ const char *log_strerror(int r)
 	}
 }
 
-void log_last_error(char *out, size_t size)
+int64_t log_last_error(char *out, size_t size)
 {
 	mutex_lock(&last_lock);
 	(void)snprintf(out, size, "%s", last_error);
+	int64_t time_ns = last_error_ns;
+
 	mutex_unlock(&last_lock);
+	return time_ns;
 }

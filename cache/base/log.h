@@ -11,6 +11,7 @@
 #include "cache/base/cleanup.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -43,8 +44,13 @@ int log_error_errno(int r, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * The pointer stays valid for ever. */
 const char *log_strerror(int r);
 
-/* Copies the newest LOG_ERR line into `out` ("" if there was none). */
-void log_last_error(char *out, size_t size);
+/* Puts '?' in place of control characters but the tab: names of files and what others say must neither
+ * begin a line of their own nor command a terminal. Done for every line that is logged. */
+void log_make_plain(char *text);
+
+/* Copies the newest LOG_ERR line into `out` ("" if there was none). Returns when it was logged, in real
+ * time; 0 if there was none. */
+int64_t log_last_error(char *out, size_t size);
 
 #define log_error(...) log_print(LOG_ERR, __VA_ARGS__)
 #define log_warn(...)  log_print(LOG_WARN, __VA_ARGS__)

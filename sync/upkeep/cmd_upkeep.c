@@ -2,6 +2,7 @@
 #include "cache/base/cli.h"
 #include "cache/base/log.h"
 #include "sync/jobs/progress/progress_show.h"
+#include "sync/jobs/records/record_json.h"
 #include "sync/upkeep/commands.h"
 #include "sync/upkeep/mount_place.h"
 #include "sync/watch/control.h"
@@ -203,10 +204,11 @@ static void print_result(const cJSON *task)
 			cli_bytes(control_number(task, "bytes_reused", 0)).text);
 	cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(task, "paths"))
 	{
-		if (cJSON_IsString(path))
-			printf("%s %s\n",
-				strcmp(verb, "verify") == 0 ? "damaged" : "missing",
-				path->valuestring);
+		if (!cJSON_IsString(path))
+			continue;
+		printf("%s ", strcmp(verb, "verify") == 0 ? "damaged" : "missing");
+		record_print_path(stdout, path->valuestring);
+		printf("\n");
 	}
 }
 
@@ -243,8 +245,11 @@ static int print_pins(const cJSON *answer)
 
 	cJSON_ArrayForEach(pin, cJSON_GetObjectItemCaseSensitive(answer, "pins"))
 	{
-		if (cJSON_IsString(pin))
-			printf("/%s\n", pin->valuestring);
+		if (!cJSON_IsString(pin))
+			continue;
+		printf("/");
+		record_print_path(stdout, pin->valuestring);
+		printf("\n");
 	}
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }

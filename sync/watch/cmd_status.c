@@ -26,6 +26,7 @@ static int print_status(const cJSON *s)
 {
 	const cJSON *source = cJSON_GetObjectItemCaseSensitive(s, "source");
 	const cJSON *kernel = cJSON_GetObjectItemCaseSensitive(s, "kernel");
+	const char *logged = control_text(s, "last_error_logged", NULL);
 	bool online = control_is_true(s, "online");
 
 	printf("mountpoint    %s (process %.0f)\n", text_of(s, "mountpoint"),
@@ -56,7 +57,8 @@ static int print_status(const cJSON *s)
 	if (*control_text(s, "state_error", ""))
 		printf("records       %s\n", text_of(s, "state_error"));
 	if (*text_of(s, "last_error"))
-		printf("last error    %s\n", text_of(s, "last_error"));
+		printf("last error    %s%s%s\n", text_of(s, "last_error"),
+			logged ? ", logged at " : "", logged ? logged : "");
 	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 

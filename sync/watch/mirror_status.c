@@ -32,8 +32,9 @@ static void add_requests(cJSON *object, const struct mirror_requests *requests)
 void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 {
 	char last_error[512];
+	int64_t logged_ns = log_last_error(last_error, sizeof(last_error));
+	bool is_now = *status->last_error;
 
-	log_last_error(last_error, sizeof(last_error));
 	cJSON_AddNumberToObject(o, "pid", (double)getpid());
 	cJSON_AddStringToObject(o, "version", DEPOTFS_VERSION);
 	cJSON_AddStringToObject(o, "mountpoint", status->mountpoint);
@@ -56,6 +57,7 @@ void mirror_status_fill(const struct mirror_status *status, cJSON *o)
 	add_requests(o, &status->requests);
 	json_add_text(o, "policy_error", status->policy_error);
 	json_add_text(o, "state_error", status->state_error);
-	json_add_text(
-		o, "last_error", *status->last_error ? status->last_error : last_error);
+	json_add_text(o, "last_error", is_now ? status->last_error : last_error);
+	/* what was logged may be over: whoever reads it must be able to tell */
+	control_add_time(o, "last_error_logged", is_now ? 0 : logged_ns);
 }

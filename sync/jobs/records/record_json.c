@@ -133,8 +133,12 @@ void record_print_path(FILE *to, const char *path)
 
 	while (left) {
 		ssize_t n = json_next_character(path, left);
-		bool is_plain = n > 1 || (n == 1 && (unsigned char)*path >= ' ' &&
-						 *path != '\x7f' && *path != '\\');
+		/* U+0080 to U+009F are control characters as well */
+		bool is_upper =
+			n == 2 && path[0] == '\xc2' && (unsigned char)path[1] < 0xa0;
+		bool is_plain =
+			(n > 1 && !is_upper) || (n == 1 && (unsigned char)*path >= ' ' &&
+							*path != '\x7f' && *path != '\\');
 
 		if (is_plain)
 			(void)fwrite(path, 1, (size_t)n, to);

@@ -39,6 +39,7 @@ static PRINTF_LIKE(3, 0) void note(
 		len += 2;
 	}
 	(void)vsnprintf(run->message + len, sizeof(run->message) - len, format, args);
+	log_make_plain(run->message + len);
 	job_log_print(run->log, "%s: %s", kind, run->message + len);
 	log_warn("run %lld (%s): %s", (long long)run->record->id, run->record->job,
 		run->message + len);
