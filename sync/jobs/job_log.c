@@ -171,6 +171,7 @@ void job_log_print(struct job_log *log, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, args);
 	va_end(args);
+	log_make_plain(line);
 	size_t len = strlen(line);
 
 	line[len++] = '\n';
@@ -250,11 +251,35 @@ static void put_main_aside(const char *directory, int dirfd, int64_t now_ns)
 			log_strerror(r));
 }
 
-/* Whether a file of the directory has had its time. */
-static bool is_over(struct state_db *db, int dirfd, const char *name, int64_t now_ns)
+static bool is_older(int dirfd, const char *name, int64_t time_ns)
+{
+	struct stat st;
+
+	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_mtim.tv_sec < time_ns / NS_PER_SEC;
+}
+
+/* The newest run of the history; 0 if it has none. */
+static int64_t newest_run(struct state_db *db)
 {
 	struct run_list found;
-	struct stat st;
+	int64_t id = 0;
+
+	if (state_db_runs_list(db, 0, 1, &found) < 0)
+		return 0;
+	if (found.count)
+		id = found.items[0].id;
+	run_list_release(&found);
+	return id;
+}
+
+/* Whether a file of the directory has had its time. A run that comes after all that the history knows was
+ * not forgotten: it is the history that was lost, and logs are what is left of it. */
+static bool is_over(
+	struct state_db *db, int64_t newest, int dirfd, const char *name, int64_t now_ns)
+{
+	int64_t keep_from_ns = now_ns - STATE_KEEP_NS;
+	struct run_list found;
 	char *end = NULL;
 	bool is_run = strncmp(name, "run-", 4) == 0;
 	int64_t run = is_run ? strtoll(name + 4, &end, 10) : 0;
@@ -264,11 +289,11 @@ static bool is_over(struct state_db *db, int dirfd, const char *name, int64_t no
 
 		if (r == 0)
 			run_list_release(&found);
-		return r == -ENOENT;
+		return r == -ENOENT &&
+		       (run < newest || is_older(dirfd, name, keep_from_ns));
 	}
 	return strncmp(name, MAIN_OLD, strlen(MAIN_OLD)) == 0 &&
-	       fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       st.st_mtim.tv_sec < (now_ns - STATE_KEEP_NS) / NS_PER_SEC;
+	       is_older(dirfd, name, keep_from_ns);
 }
 
 void job_log_tidy(const char *directory, struct state_db *db, int64_t now_ns)
@@ -277,9 +302,11 @@ void job_log_tidy(const char *directory, struct state_db *db, int64_t now_ns)
 
 	if (!dir)
 		return; /* nothing was logged there yet */
+	int64_t newest = newest_run(db);
+
 	put_main_aside(directory, dirfd(dir), now_ns);
 	for (const struct dirent *d; (d = readdir(dir));)
-		if (is_over(db, dirfd(dir), d->d_name, now_ns) &&
+		if (is_over(db, newest, dirfd(dir), d->d_name, now_ns) &&
 			unlinkat(dirfd(dir), d->d_name, 0) < 0)
 			log_warn("the old log %s/%s cannot be removed: %s", directory,
 				d->d_name, log_strerror(errno));

@@ -54,7 +54,8 @@ void job_log_progress(
 void job_log_close(struct job_log *log, const struct run_record *run);
 
 /* Puts a large main log aside; removes the logs of runs that the history has forgotten, and main logs
- * that were put aside more than STATE_KEEP_NS before `now_ns`. Errors are logged. */
+ * that were put aside more than STATE_KEEP_NS before `now_ns`. What a history that was lost knew stays as long
+ * as that, too. Errors are logged. */
 void job_log_tidy(const char *directory, struct state_db *db, int64_t now_ns);
 
 /* Writes the path of a run's log, which need not be there. 0 or -ENAMETOOLONG. */

@@ -18,6 +18,8 @@
 #include "cache/base/cleanup.h"
 #include "cache/base/data/buffer.h"
 
+#include <stdbool.h>
+
 #define CONTROL_REQUEST_MAX (64 * 1024)
 #define CONTROL_REPLY_MAX   (64 * 1024 * 1024)
 #define CONTROL_PATH_SIZE   108 /* of sun_path */
@@ -43,6 +45,9 @@ void control_stop(struct control *control);
  * if it does not answer within 30 s, -EBADMSG for an empty reply, or -errno. */
 int control_call(
 	const char *mountpoint, const char *request, struct buffer *reply) WARN_UNUSED;
+
+/* Whether this process is a hook of the daemon that serves `mountpoint`, which waits for its end. */
+bool control_is_own_hook(const char *mountpoint) WARN_UNUSED;
 
 /* Where the socket of `mountpoint` is; works on a mount whose daemon is dead. Returns 0,
  * -ENXIO, -ENAMETOOLONG or what realpath(3) reports. */

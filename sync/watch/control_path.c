@@ -9,6 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
+bool control_is_own_hook(const char *mountpoint)
+{
+	const char *own = getenv("DEPOTFS_RUN") ? getenv("DEPOTFS_MOUNTPOINT") : NULL;
+	char path[PATH_MAX];
+
+	return own && mount_path_of(mountpoint, path) == 0 && strcmp(own, path) == 0;
+}
+
 int control_path(const char *mountpoint, char out[CONTROL_PATH_SIZE])
 {
 	char path[PATH_MAX];

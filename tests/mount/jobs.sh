@@ -262,9 +262,49 @@ before=$(last_run run)
 assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
 removed() { "$DEPOTFS" status "$work/mnt" | grep -q '^records +state.db was removed' -E; }
 wait_for 10 removed
+assert_exit 0 "$DEPOTFS" status "$work/mnt"
+assert_says '^last error .*state.db.*, logged at [0-9-]+T'
 unmount mnt
 mount_depot mnt "$http_url" poll=0,on_change=none
 expect_errors mnt 'policy|state.db'
 assert_equal "the newest run" "$(last_run run)" $((before + 1))
 assert_exit 0 "$DEPOTFS" job show "$work/mnt" 1
+unmount mnt
+
+step "a hook that would wait for itself is told so, and ends nothing"
+cat >"$work/waits" <<-END
+	#!/bin/sh
+	"$DEPOTFS" sync "\$DEPOTFS_MOUNTPOINT" --wait; echo "wait: \$?"
+	"$DEPOTFS" sync "\$DEPOTFS_MOUNTPOINT/." --dry-run; echo "dry: \$?"
+	"$DEPOTFS" status "\$DEPOTFS_MOUNTPOINT" >/dev/null; echo "status: \$?"
+END
+chmod 755 "$work/waits"
+mount_depot mnt "$http_url" poll=0,on_change=none,pre_sync="$work/waits",logdir="$work/shared"
+expect_errors mnt 'policy|state.db'
+next_revision
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
+log=$work/shared/run-$(last_run run).log
+assert_has "$log" 'a hook cannot wait for a sync of its own mount'
+assert_has "$log" 'hook: wait: 2$'
+assert_has "$log" 'hook: dry: 2$'
+assert_has "$log" 'hook: status: 0$'
+wait_for 10 is_idle
+unmount mnt
+
+step "a cache directory that is removed under the mount: reads go on, and what is wrong is said"
+mount_depot mnt "$http_url" poll=0,on_change=none
+expect_errors mnt 'cache directory|state.db|policy'
+cat "$work/mnt/RELEASE" >/dev/null
+next_revision
+rm -r "$work/mnt.cache"
+assert_exit 1 "$DEPOTFS" sync "$work/mnt" --wait
+assert_says 'cannot be written into the cache directory: it was removed, unmount and mount again'
+assert_exit 0 "$DEPOTFS" status "$work/mnt"
+assert_says '^last error +what the channel offers cannot be written'
+assert_equal "RELEASE as it is shown" "$(cat "$work/mnt/RELEASE")" $((published - 1))
+cmp "$work/tree/pkg/a/1" "$work/mnt/pkg/a/1"
+unmount mnt
+mount_depot mnt "$http_url" poll=0,on_change=none
+expect_errors mnt 'cache directory|policy|state.db'
+assert_equal "RELEASE after the next mount" "$(cat "$work/mnt/RELEASE")" "$published"
 unmount mnt

@@ -3,6 +3,7 @@
 #include "cache/base/log.h"
 #include "sync/jobs/commands/commands.h"
 #include "sync/jobs/commands/run_watch.h"
+#include "sync/watch/control.h"
 #include "sync/watch/control_verbs.h"
 
 #include <string.h>
@@ -108,8 +109,18 @@ int cmd_sync(int argc, char **argv)
 
 	if (status != CLI_GO_ON)
 		return status;
+	if (argc - optind > 1)
+		return cli_usage_error("sync",
+			"one mountpoint is wanted, and %s is another word: put globs "
+			"into quotes",
+			argv[optind + 1]);
 	if (argc - optind != 1)
 		return cli_usage_error("sync", "a mountpoint is wanted");
 	a.mountpoint = argv[optind];
+	if ((a.is_waiting || a.is_dry) && control_is_own_hook(a.mountpoint))
+		return cli_usage_error("sync",
+			"a hook cannot wait for a sync of its own mount, which would "
+			"wait for the hook: leave --%s away",
+			a.is_dry ? "dry-run" : "wait");
 	return start(&a);
 }

@@ -153,8 +153,13 @@ static void what_history_forgot_goes_and_nothing_else(void **state)
 	int64_t id;
 
 	(void)state;
+	run.state = RUN_DONE;
+	run.end_ns = NOW - STATE_KEEP_NS - 1;
 	assert_int_equal(state_db_run_add(db, &run, &id), 0);
-	assert_int_equal(id, 1);
+	run.end_ns = NOW;
+	assert_int_equal(state_db_run_add(db, &run, &id), 0);
+	assert_int_equal(id, 2);
+	assert_int_equal(state_db_rotate(db, NOW), 0);
 	run.id = 1;
 	job_log_close(job_log_open(directory, &run), &run);
 	run.id = 2;
@@ -167,12 +172,48 @@ static void what_history_forgot_goes_and_nothing_else(void **state)
 		NOW - STATE_KEEP_NS - 2 * NS_PER_SEC);
 	scratch_set_mtime(&scratch, "log/share/depotfs-young.log", NOW - STATE_KEEP_NS);
 	job_log_tidy(directory, db, NOW);
-	assert_true(scratch_has(&scratch, "log/share/run-1.log"));
-	assert_false(scratch_has(&scratch, "log/share/run-2.log"));
+	assert_false(scratch_has(&scratch, "log/share/run-1.log"));
+	assert_true(scratch_has(&scratch, "log/share/run-2.log"));
 	assert_true(scratch_has(&scratch, "log/share/run-3.log.gz"));
 	assert_true(scratch_has(&scratch, "log/share/run-x.log"));
 	assert_false(scratch_has(&scratch, "log/share/depotfs-old.log"));
 	assert_true(scratch_has(&scratch, "log/share/depotfs-young.log"));
+}
+
+static void a_history_that_was_lost_takes_no_logs_with_it(void **state)
+{
+	struct run_record run = run_of(0);
+	int64_t id;
+
+	(void)state;
+	for (run.id = 1; run.id <= 3; run.id++)
+		job_log_close(job_log_open(directory, &run), &run);
+	scratch_set_mtime(
+		&scratch, "log/share/run-3.log", NOW - STATE_KEEP_NS - 2 * NS_PER_SEC);
+	job_log_tidy(directory, db, NOW);
+	assert_int_equal(state_db_run_add(db, &run, &id), 0);
+	job_log_tidy(directory, db, NOW);
+	assert_true(scratch_has(&scratch, "log/share/run-1.log"));
+	assert_true(scratch_has(&scratch, "log/share/run-2.log"));
+	assert_false(scratch_has(&scratch, "log/share/run-3.log"));
+}
+
+static void a_name_begins_no_line_and_commands_no_terminal(void **state)
+{
+	static const char plain[] = "Z skipped npm/a?2026-03-01T12:00:00Z run 8 is "
+				    "done?[31m\t??\xc3\xa6\n";
+	struct run_record run = run_of(7);
+	struct job_log *log = job_log_open(directory, &run);
+
+	(void)state;
+	job_log_print(log, "skipped %s",
+		"npm/a\n2026-03-01T12:00:00Z run 8 is "
+		"done\033[31m\t\xc2\x9b\xc3\xa6");
+	job_log_close(log, &run);
+	AUTO_BUFFER struct buffer file = BUFFER_INIT(1 << 20);
+
+	assert_int_equal(io_read_file(scratch.fd, "log/share/run-7.log", &file), 0);
+	assert_non_null(memmem(file.data, file.len, plain, sizeof(plain) - 1));
 }
 
 static void a_large_main_log_is_put_aside_and_a_new_one_begun(void **state)
@@ -241,6 +282,10 @@ int main(void)
 			a_pipe_in_place_of_a_log_holds_nobody_up, make, drop),
 		cmocka_unit_test_setup_teardown(
 			what_history_forgot_goes_and_nothing_else, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_history_that_was_lost_takes_no_logs_with_it, make, drop),
+		cmocka_unit_test_setup_teardown(
+			a_name_begins_no_line_and_commands_no_terminal, make, drop),
 		cmocka_unit_test_setup_teardown(
 			a_large_main_log_is_put_aside_and_a_new_one_begun, make, drop),
 		cmocka_unit_test_setup_teardown(
