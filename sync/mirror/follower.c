@@ -180,6 +180,20 @@ static void note_failure(struct follower_result *out, const struct offer *o, int
 	(void)snprintf(out->reason, sizeof(out->reason), "%s", o->reason);
 }
 
+/* The source is not to blame, and no other one would do better. */
+static int note_unsaved(struct follower_result *out, int error)
+{
+	if (error == -ENOMEM)
+		return error;
+	/* nor does -ENOENT mean here that a source has no such channel */
+	out->error = error == -ENOENT ? -EIO : error;
+	(void)snprintf(out->reason, sizeof(out->reason),
+		"what the channel offers cannot be written into the cache directory: %s",
+		error == -ENOENT ? "it was removed, unmount and mount again"
+				 : log_strerror(error));
+	return out->error;
+}
+
 static int accept_offer(struct follower *f, const struct offer *o, bool has_head,
 	struct follower_result *out)
 {
@@ -219,7 +233,7 @@ static int ask_source(
 	if (r < 0) {
 		/* not saved: to be sent again, whatever the source says of changes */
 		f->sites[site] = (struct site_memory){0};
-		return r;
+		return note_unsaved(out, r);
 	}
 	f->sites[site].logged = 0;
 	return 1;

@@ -139,7 +139,8 @@ static int poll_channel(struct reconciler *r, char reason[OFFER_REASON_SIZE])
 	int error = follower_poll(r->follower, &result);
 
 	if (error < 0) {
-		(void)snprintf(reason, OFFER_REASON_SIZE, "%s", log_strerror(error));
+		(void)snprintf(reason, OFFER_REASON_SIZE, "%s",
+			result.error == error ? result.reason : log_strerror(error));
 		return error;
 	}
 	if (result.error < 0) {

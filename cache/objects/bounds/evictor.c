@@ -91,8 +91,11 @@ static int add_item(struct evictor *e, struct eviction_item item)
 	item.is_kept = item.kind == USAGE_CATALOGS;
 	if (judge->judge)
 		judge->judge(judge->arg, &item);
-	if (item.class == EVICTION_UNREFERENCED &&
-		e->now_ns - item.landed_ns < GRACE_NS) {
+	int64_t age_ns = e->now_ns - item.landed_ns;
+
+	/* one that lands far in the future is from before the clock was put back */
+	if (item.class == EVICTION_UNREFERENCED && age_ns < GRACE_NS &&
+		age_ns > -GRACE_NS) {
 		item.class = EVICTION_LIVE;
 		item.is_kept = item.is_kept || item.kind == USAGE_CATALOGS;
 	}

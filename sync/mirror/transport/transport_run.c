@@ -168,7 +168,7 @@ static int judge(struct run *run)
 		run->is_unchanged = true;
 		return 0;
 	}
-	if (run->status >= 300 && run->status < 400)
+	if (run->status >= 300 && run->status < 400 && run->status != 304)
 		return run_fail(run, -EPROTO,
 			"HTTP %ld: redirects to %s: name the final "
 			"address as the source",
