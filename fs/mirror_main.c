@@ -540,12 +540,13 @@ void mirror_free(struct mirror *m)
 	if (m->control)
 		control_stop(m->control);
 	fetcher_stop(m->fetcher); /* wakes whoever is parked still, and who works here */
+	/* before a hook is waited for: nobody answers what is asked of the mount any more */
+	if (m->session)
+		session_unmount(m->session);
 	upkeep_stop(m->upkeep);
 	reconciler_stop(m->reconciler);
 	follower_free(m->follower);
 	fetcher_free(m->fetcher);
-	if (m->session)
-		session_unmount(m->session);
 	session_free(m->session);
 	evictor_stop(m->evictor);
 	judge_free(m->judge);

@@ -31,8 +31,8 @@ static void unlink_locked(struct parked_list *list, struct parked *p) REQUIRES(l
 	p->is_listed = false;
 }
 
-/* True for the one caller who may answer the request. */
-static bool claim(struct parked *p)
+/* True for the one caller who may answer the request. Who wakes it is counted until he has. */
+static bool claim(struct parked *p, bool is_woken)
 {
 	struct parked_list *list = &p->session->parked;
 	bool is_mine;
@@ -41,6 +41,8 @@ static bool claim(struct parked *p)
 	is_mine = p->is_listed;
 	if (is_mine)
 		unlink_locked(list, p);
+	if (is_mine && is_woken)
+		list->answering++;
 	mutex_unlock(&list->lock);
 	return is_mine;
 }
@@ -49,11 +51,17 @@ static void on_wake(struct waiter *w, int error)
 {
 	struct parked *p = (struct parked *)w;
 
-	if (claim(p)) {
+	if (claim(p, true)) {
+		struct parked_list *list = &p->session->parked;
+
 		if (error)
 			fuse_reply_err(p->req, session_errno(error));
 		else
 			parked_start(p->session, p->req, p->op, &p->args);
+		mutex_lock(&list->lock);
+		if (--list->answering == 0)
+			condition_signal(&list->changed);
+		mutex_unlock(&list->lock);
 	}
 	free(p);
 }
@@ -166,7 +174,7 @@ static int park(struct session *session, struct fuse_req *req, const struct park
 		/* from here on it may be answered, and its file be closed */
 		r = op->wait(session, &p->args, &p->waiter);
 		if (r != -EINPROGRESS)
-			is_mine = claim(p);
+			is_mine = claim(p, false);
 	}
 	if (r == -EINPROGRESS)
 		return 0;
@@ -305,6 +313,14 @@ void parked_list_end(struct parked_list *list)
 	if (list->has_thread)
 		pthread_join(list->thread, NULL);
 	list->has_thread = false;
+}
+
+void parked_list_wait_answered(struct parked_list *list)
+{
+	mutex_lock(&list->lock);
+	while (list->answering)
+		condition_wait(&list->changed, &list->lock);
+	mutex_unlock(&list->lock);
 }
 
 void parked_list_release(struct parked_list *list)

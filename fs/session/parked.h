@@ -59,10 +59,11 @@ struct parked_late {
 struct parked_list {
 	struct mutex lock;
 	struct condition changed;
-	struct parked *first;			  /* lock; in order of parking */
-	struct parked *last;			  /* lock */
-	uint64_t next_id;			  /* lock */
-	bool is_ending;				  /* lock */
+	struct parked *first; /* lock; in order of parking */
+	struct parked *last;  /* lock */
+	uint64_t next_id;     /* lock */
+	bool is_ending;	      /* lock */
+	size_t answering;     /* lock; by threads that brought what was waited for */
 	struct parked_late late[PARKED_LATE_MAX]; /* lock; a ring */
 	size_t next_late;			  /* lock */
 	bool has_thread;
@@ -73,6 +74,9 @@ int parked_list_init(struct parked_list *list) __attribute__((warn_unused_result
 
 /* Fails everything that is parked, now and from now on, and ends the thread. */
 void parked_list_end(struct parked_list *list);
+
+/* When it returns, nobody answers a request that was parked any more. After parked_list_end(). */
+void parked_list_wait_answered(struct parked_list *list);
 void parked_list_release(struct parked_list *list);
 
 /* Runs a request, parking it as often as it must wait; answers it in the end. */

@@ -236,6 +236,7 @@ void session_end(struct session *session)
 
 void session_unmount(struct session *session)
 {
+	parked_list_wait_answered(&session->parked);
 	fuse_session_unmount(session->fuse);
 	fuse_remove_signal_handlers(session->fuse);
 }

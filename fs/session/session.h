@@ -78,6 +78,6 @@ void session_get_stats(struct session *session, struct session_stats *out);
 /* Fails what is parked: nobody is left waiting. */
 void session_end(struct session *session);
 
-/* Takes the mount away, lazily if files are open. No other thread may be answering requests:
- * it closes the descriptor that they would write to. */
+/* Takes the mount away, lazily if files are open; once nobody answers a request any more, since it
+ * closes the descriptor that answers are written to. After session_end(). */
 void session_unmount(struct session *session);

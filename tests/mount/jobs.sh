@@ -308,3 +308,25 @@ mount_depot mnt "$http_url" poll=0,on_change=none
 expect_errors mnt 'cache directory|policy|state.db'
 assert_equal "RELEASE after the next mount" "$(cat "$work/mnt/RELEASE")" "$published"
 unmount mnt
+
+step "a mount that is told to end goes at once, while its hook goes on"
+cat >"$work/slow" <<-END
+	#!/bin/sh
+	touch $work/slow.began
+	while [ -e $work/hold ]; do sleep 0.02; done
+	touch $work/slow.ended
+END
+chmod 755 "$work/slow"
+touch "$work/hold"
+mount_depot mnt "$http_url" poll=0,on_change=none,post_sync="$work/slow"
+next_revision
+assert_exit 0 "$DEPOTFS" sync "$work/mnt"
+wait_for 20 test -e "$work/slow.began"
+kill -TERM "${daemon[mnt]}"
+is_gone() { ! is_mounted "$work/mnt"; }
+wait_for 10 is_gone
+timeout 5 ls "$work/mnt" >/dev/null || fail "what was a mount hangs"
+[ ! -e "$work/slow.ended" ] || fail "the hook has ended before it was let go"
+rm "$work/hold"
+end_daemon mnt
+[ -e "$work/slow.ended" ] || fail "the hook was not waited for"
