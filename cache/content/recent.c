@@ -177,6 +177,9 @@ int64_t recent_expire(struct recent_table *table)
 	if (!table->oldest)
 		next_ns = 0;
 	mutex_unlock(&table->lock);
-	free_frames(gone);
+	if (gone) {
+		free_frames(gone);
+		mem_give_back();
+	}
 	return next_ns;
 }
