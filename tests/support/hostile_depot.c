@@ -66,7 +66,11 @@ static void write_pack(const struct built_catalog *built)
 		write_object("pack", &built->pack, pack.data, pack.len);
 }
 
-/* Names it by what it holds now, and puts it in the depot. */
+/* What has been put into the depot, to be freed in the end. */
+static struct built_catalog *all_put[64];
+static size_t put_count;
+
+/* Names it by what it holds now, and puts it in the depot; it is kept until free_all(). */
 static struct built_catalog *put(struct built_catalog *built)
 {
 	AUTO_BUFFER struct buffer stored = BUFFER_INIT(CATALOG_STORED_MAX);
@@ -77,7 +81,15 @@ static struct built_catalog *put(struct built_catalog *built)
 	built->ref.stored_bytes = stored.len;
 	write_object("catalog", &built->ref.digest, stored.data, stored.len);
 	write_pack(built);
+	must(put_count < ARRAY_SIZE(all_put) ? 0 : -E2BIG, "catalogs of a case");
+	all_put[put_count++] = built;
 	return built;
+}
+
+static void free_all(void)
+{
+	while (put_count)
+		built_free(all_put[--put_count]);
 }
 
 static struct catalog_header *header(struct built_catalog *built)
@@ -274,5 +286,7 @@ int main(int argc, char **argv)
 	const struct built_catalog *root = find_case(argv[3])->build();
 
 	sign_head(argv[2], &root->ref);
+	free_all();
+	close(depot);
 	return 0;
 }
