@@ -60,13 +60,14 @@ old=0
 interrupted=0
 for ((kill = 1; kill <= kills; kill++)); do
 	make_revision $kill
-	touch "$work/go"
+	# the first one is sure to hit a sync: its hook waits
+	[ $kill -eq 1 ] || touch "$work/go"
 	delay_ms=$((RANDOM % (took_ms + 1)))
 	"$DEPOTFS" sync "$work/mnt" >/dev/null
 	sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
 	kill_daemon mnt
 	umount -l "$work/mnt"
-	rm "$work/go"
+	rm -f "$work/go"
 	mount_depot mnt "$http_url" "${options[@]}"
 	shown=$(whole)
 	[ "$shown" -eq $kill ] || old=$((old + 1))
