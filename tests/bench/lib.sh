@@ -219,7 +219,7 @@ peer()
 	say "  $name"
 	if ! result=$(
 		pids=() mounts=()
-		dir=$(mktemp -d "$dir/peer-XXXXXX") # the X are mktemp's
+		dir=$(mktemp -d -p "$dir")
 		trap clean_up EXIT
 		approximate=
 		"$@" >&2

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/state/state_scene.h"
 #include "tests/cache/support.h"
 
 #include "cache/base/disk/io.h"
@@ -21,31 +22,6 @@
 #include <sys/wait.h>
 
 #define KILLS 25
-
-static struct scratch scratch;
-static struct state_db *db;
-
-static int make(void **state)
-{
-	(void)state;
-	scratch_make(&scratch);
-	assert_int_equal(state_db_open(scratch.path, &db), 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	state_db_close(db);
-	scratch_remove(&scratch);
-	return 0;
-}
-
-static void reopen(void)
-{
-	state_db_close(db);
-	assert_int_equal(state_db_open(scratch.path, &db), 0);
-}
 
 static struct state_view view_of(uint64_t revision)
 {
@@ -92,7 +68,7 @@ static void the_view_is_there_after_a_restart(void **state)
 	expect_view(3);
 	v = view_of(4);
 	assert_int_equal(state_db_view_set(db, &v), 0);
-	reopen();
+	state_scene_reopen();
 	expect_view(4);
 }
 
@@ -233,7 +209,7 @@ static void what_is_no_database_is_set_aside(void **state)
 	assert_int_equal(state_db_view_get(db, &v), -ENOENT);
 	v = view_of(6);
 	assert_int_equal(state_db_view_set(db, &v), 0);
-	reopen();
+	state_scene_reopen();
 	expect_view(6);
 	assert_int_equal(count_set_aside(), 1);
 }
@@ -279,14 +255,14 @@ static void a_file_that_is_removed_under_way_is_written_anew(void **state)
 		assert_int_equal(fstatat(scratch.fd, "state.db", &st, 0), 0);
 		assert_int_equal(st.st_mode & 0777, 0600);
 		expect_job("kept");
-		reopen();
+		state_scene_reopen();
 		expect_job("kept");
 		assert_int_equal(state_db_view_get(db, &seen), 0);
 		assert_int_equal(seen.revision, 5);
 	}
 	/* nobody has looked since: the end does */
 	unlink_in("state.db");
-	reopen();
+	state_scene_reopen();
 	expect_job("kept");
 }
 
@@ -308,7 +284,7 @@ static void a_file_that_takes_its_place_is_kept_beside_it(void **state)
 	assert_non_null(kept);
 	(void)snprintf(name, sizeof(name), "%s", kept);
 	assert_true(scratch_has(&scratch, name));
-	reopen();
+	state_scene_reopen();
 	expect_job("ours");
 }
 
@@ -340,7 +316,7 @@ static void a_database_of_version_1_is_brought_up_to_date(void **state)
 	assert_true(list.items[0].is_post_owed);
 	assert_false(list.items[1].is_post_owed);
 	run_list_release(&list);
-	reopen();
+	state_scene_reopen();
 	assert_int_equal(state_db_runs_unfinished(db, &list), 0);
 	assert_int_equal((int)list.count, 2);
 	run_list_release(&list);
@@ -370,7 +346,7 @@ static void damage_found_under_way_costs_the_records_but_not_the_view(void **sta
 
 	(void)state;
 	assert_int_equal(state_db_view_set(db, &v), 0);
-	reopen();
+	state_scene_reopen();
 	expect_view(5);
 	assert_int_equal(fstatat(scratch.fd, "state.db", &st, 0), 0);
 	assert_true(st.st_size > 8192);
@@ -381,7 +357,7 @@ static void damage_found_under_way_costs_the_records_but_not_the_view(void **sta
 	run_list_release(&runs);
 	assert_int_equal(count_set_aside(), 1);
 	expect_view(5);
-	reopen();
+	state_scene_reopen();
 	expect_view(5);
 }
 
@@ -634,41 +610,50 @@ static void a_hundred_thousand_changes_are_written_in_no_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			the_view_is_there_after_a_restart, make, drop),
-		cmocka_unit_test_setup_teardown(
-			a_flip_replaces_what_its_run_wrote_before, make, drop),
+		cmocka_unit_test_setup_teardown(the_view_is_there_after_a_restart,
+			state_scene_make, state_scene_drop),
+		cmocka_unit_test_setup_teardown(a_flip_replaces_what_its_run_wrote_before,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
 			a_kill_leaves_the_old_view_or_the_new_one_with_all_its_changes,
-			make, drop),
+			state_scene_make, state_scene_drop),
+		cmocka_unit_test_setup_teardown(what_is_no_database_is_set_aside,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			what_is_no_database_is_set_aside, make, drop),
+			a_database_of_a_later_version_is_set_aside, state_scene_make,
+			state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_database_of_a_later_version_is_set_aside, make, drop),
+			a_file_that_is_removed_under_way_is_written_anew,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_file_that_is_removed_under_way_is_written_anew, make, drop),
+			a_file_that_takes_its_place_is_kept_beside_it, state_scene_make,
+			state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_file_that_takes_its_place_is_kept_beside_it, make, drop),
+			a_database_of_version_1_is_brought_up_to_date, state_scene_make,
+			state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_database_of_version_1_is_brought_up_to_date, make, drop),
+			damage_found_under_way_costs_the_records_but_not_the_view,
+			state_scene_make, state_scene_drop),
+		cmocka_unit_test_setup_teardown(a_view_whose_bits_flipped_is_none,
+			state_scene_make, state_scene_drop),
+		cmocka_unit_test_setup_teardown(a_disk_that_fills_up_changes_nothing,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			damage_found_under_way_costs_the_records_but_not_the_view, make,
-			drop),
+			on_a_full_disk_the_records_are_kept_in_memory, state_scene_make,
+			state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_view_whose_bits_flipped_is_none, make, drop),
+			on_a_read_only_disk_the_records_are_kept_in_memory,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_disk_that_fills_up_changes_nothing, make, drop),
+			what_was_shown_is_known_on_a_disk_that_takes_nothing,
+			state_scene_make, state_scene_drop),
+		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_not_begun_anew,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			on_a_full_disk_the_records_are_kept_in_memory, make, drop),
+			a_second_process_is_refused, state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			on_a_read_only_disk_the_records_are_kept_in_memory, make, drop),
-		cmocka_unit_test_setup_teardown(
-			what_was_shown_is_known_on_a_disk_that_takes_nothing, make, drop),
-		cmocka_unit_test_setup_teardown(
-			what_cannot_be_read_is_not_begun_anew, make, drop),
-		cmocka_unit_test_setup_teardown(a_second_process_is_refused, make, drop),
-		cmocka_unit_test_setup_teardown(
-			a_hundred_thousand_changes_are_written_in_no_time, make, drop),
+			a_hundred_thousand_changes_are_written_in_no_time,
+			state_scene_make, state_scene_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/state/state_scene.h"
 #include "tests/cache/support.h"
 
 #include "cache/base/memory.h"
@@ -12,31 +13,6 @@
 #include <string.h>
 
 #define NOW (INT64_C(1700000000) * NS_PER_SEC)
-
-static struct scratch scratch;
-static struct state_db *db;
-
-static int make(void **state)
-{
-	(void)state;
-	scratch_make(&scratch);
-	assert_int_equal(state_db_open(scratch.path, &db), 0);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	state_db_close(db);
-	scratch_remove(&scratch);
-	return 0;
-}
-
-static void reopen(void)
-{
-	state_db_close(db);
-	assert_int_equal(state_db_open(scratch.path, &db), 0);
-}
 
 static int64_t add_run(enum run_state state, int64_t end_ns)
 {
@@ -76,7 +52,7 @@ static void a_run_comes_back_as_it_was_written(void **state)
 	run.counts = (struct run_counts){UINT64_C(1) << 40, 2, 3, 4, 5, 6, 7, 8};
 	run.message = "the guard: 40 % of the entries would go";
 	assert_int_equal(state_db_run_update(db, &run), 0);
-	reopen();
+	state_scene_reopen();
 	assert_int_equal(state_db_run_find(db, run.id, &list), 0);
 	const struct run_record *got = &list.items[0];
 
@@ -211,7 +187,7 @@ static void the_newest_runs_are_kept_and_no_id_comes_twice(void **state)
 	assert_int_equal(state_db_runs_list(db, 0, 10, &list), 0);
 	assert_int_equal(list.count, 0);
 	run_list_release(&list);
-	reopen();
+	state_scene_reopen();
 	assert_int_equal(add_run(RUN_DONE, NOW), last + 1);
 }
 
@@ -301,7 +277,7 @@ static void schedules_are_written_disabled_and_removed_by_name(void **state)
 	assert_int_equal(state_db_schedule_enable(db, "none", false), -ENOENT);
 	assert_int_equal(state_db_schedule_ran(db, "none", 1), -ENOENT);
 	assert_int_equal(state_db_schedule_remove(db, "none"), -ENOENT);
-	reopen();
+	state_scene_reopen();
 	assert_int_equal(state_db_schedules_list(db, &list), 0);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.items[0].name, "a");
@@ -338,7 +314,7 @@ static void pins_are_a_set_of_paths(void **state)
 	assert_int_equal(state_db_pin_add(db, "npm/a"), 0);
 	assert_int_equal(state_db_pin_remove(db, "npm/b"), 0);
 	assert_int_equal(state_db_pin_remove(db, "npm/b"), -ENOENT);
-	reopen();
+	state_scene_reopen();
 	assert_int_equal(state_db_pins_list(db, &list), 0);
 	assert_int_equal(list.paths.count, 2);
 	assert_string_equal(list.paths.items[0], "npm/a");
@@ -409,26 +385,33 @@ static void lists_survive_short_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_run_comes_back_as_it_was_written,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			a_run_comes_back_as_it_was_written, make, drop),
+			runs_are_listed_newest_first_and_page_by_page, state_scene_make,
+			state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			runs_are_listed_newest_first_and_page_by_page, make, drop),
+			what_a_kill_interrupted_is_found_oldest_first, state_scene_make,
+			state_scene_drop),
+		cmocka_unit_test_setup_teardown(old_runs_are_forgotten_with_their_changes,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			what_a_kill_interrupted_is_found_oldest_first, make, drop),
+			the_newest_runs_are_kept_and_no_id_comes_twice, state_scene_make,
+			state_scene_drop),
+		cmocka_unit_test_setup_teardown(of_too_many_changes_the_oldest_runs_go,
+			state_scene_make, state_scene_drop),
+		cmocka_unit_test_setup_teardown(changes_keep_their_order_and_any_path,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			old_runs_are_forgotten_with_their_changes, make, drop),
+			schedules_are_written_disabled_and_removed_by_name,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			the_newest_runs_are_kept_and_no_id_comes_twice, make, drop),
+			pins_are_a_set_of_paths, state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			of_too_many_changes_the_oldest_runs_go, make, drop),
+			packages_that_lag_are_known_until_they_are_removed,
+			state_scene_make, state_scene_drop),
 		cmocka_unit_test_setup_teardown(
-			changes_keep_their_order_and_any_path, make, drop),
-		cmocka_unit_test_setup_teardown(
-			schedules_are_written_disabled_and_removed_by_name, make, drop),
-		cmocka_unit_test_setup_teardown(pins_are_a_set_of_paths, make, drop),
-		cmocka_unit_test_setup_teardown(
-			packages_that_lag_are_known_until_they_are_removed, make, drop),
-		cmocka_unit_test_setup_teardown(lists_survive_short_memory, make, drop),
+			lists_survive_short_memory, state_scene_make, state_scene_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
