@@ -11,9 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Over HTTP/1.1 a transfer needs a connection of its own; with HTTP/2 streams are free. */
-#define CONNECTIONS_PER_HOST 8
-#define ACTIVE_MAX_PLAIN     CONNECTIONS_PER_HOST
+/* Over HTTP/1.1 a transfer needs a connection of its own; with HTTP/2 streams are free. One of up to
+ * SMALL_BYTES spends most of its time in a round trip, so more of these fill the line: 14 of the 34 kB
+ * of a catalog are 92 % of 100 Mbit/s over 40 ms, where 6 are 39 %. */
+#define SMALL_BYTES	     ((uint64_t)64 * 1024)
+#define CONNECTIONS_PER_HOST 16
+#define ACTIVE_MAX_SMALL     CONNECTIONS_PER_HOST
+#define ACTIVE_MAX_PLAIN     8
 #define ACTIVE_MAX_MULTI     32
 #define CONNECTIONS_KEPT     32
 #define CLASSES		     (FETCH_BACKGROUND + 1)
@@ -51,7 +55,8 @@ struct transport {
 	struct queue waiting[CLASSES];
 	struct run runs[ACTIVE_MAX_MULTI];
 	size_t active;
-	size_t active_max;
+	size_t active_large; /* of them, above SMALL_BYTES */
+	bool is_multi;	     /* the source speaks HTTP/2 */
 	bool is_running;
 };
 
@@ -210,6 +215,11 @@ static int64_t held_until_ns(struct transport *transport)
 	return INT64_MAX;
 }
 
+static bool is_small(const struct transfer *t)
+{
+	return t->length <= SMALL_BYTES;
+}
+
 static void end_run(struct transport *transport, struct run *run, CURLcode code)
 {
 	struct transfer *t = run->transfer;
@@ -218,12 +228,11 @@ static void end_run(struct transport *transport, struct run *run, CURLcode code)
 
 	if (code == CURLE_OK && run->is_http &&
 		curl_easy_getinfo(run->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK)
-		transport->active_max = version >= CURL_HTTP_VERSION_2_0
-						? ACTIVE_MAX_MULTI
-						: ACTIVE_MAX_PLAIN;
+		transport->is_multi = version >= CURL_HTTP_VERSION_2_0;
 	run_finish(run, code, &result);
 	run->transfer = NULL;
 	transport->active--;
+	transport->active_large -= !is_small(t);
 	t->on_done(t, &result);
 }
 
@@ -241,23 +250,35 @@ static void begin(struct transport *transport, struct transfer *t, int64_t now_n
 	int r = run_start(run, t, &transport->options, now_ns);
 
 	transport->active++;
+	transport->active_large += !is_small(t);
 	if (r == 0 && curl_multi_add_handle(transport->multi, run->easy) == CURLM_OK)
 		return;
 	end_run(transport, run, CURLE_OUT_OF_MEMORY);
 }
 
-/* How many may run before another one of this class starts: a reader finds a free place
+/* How many of `max` may run before another one of this class starts: a reader finds a free place
  * even while work that nobody waits for is plenty. */
-static size_t class_limit(const struct transport *transport, size_t class)
+static size_t class_share(size_t max, size_t class)
 {
 	switch (class) {
 	case FETCH_DEMAND:
-		return transport->active_max;
+		return max;
 	case FETCH_READ_AHEAD:
-		return transport->active_max - 2;
+		return max - 2;
 	default:
-		return transport->active_max / 2;
+		return max / 2;
 	}
+}
+
+static bool has_place(
+	const struct transport *transport, const struct transfer *t, size_t class)
+{
+	if (transport->is_multi)
+		return transport->active < class_share(ACTIVE_MAX_MULTI, class);
+	if (!is_small(t) &&
+		transport->active_large >= class_share(ACTIVE_MAX_PLAIN, class))
+		return false;
+	return transport->active < class_share(ACTIVE_MAX_SMALL, class);
 }
 
 /* Whether another one may start; if time alone is in its way, says when. */
@@ -266,11 +287,13 @@ static bool may_begin(
 {
 	struct background *b = transport->options.background;
 
-	if (!transport->waiting[class].first)
+	const struct transfer *first = transport->waiting[class].first;
+
+	if (!first)
 		return false;
 	if (!b || class != FETCH_BACKGROUND)
-		return transport->active < class_limit(transport, class);
-	if (transport->active >= transport->active_max || atomic_load(&b->is_yielding))
+		return has_place(transport, first, class);
+	if (!has_place(transport, first, FETCH_DEMAND) || atomic_load(&b->is_yielding))
 		return false;
 	int64_t wait_ns = throttle_wait_start_ns(&b->throttle, b->running, now_ns);
 
@@ -491,7 +514,6 @@ int transport_new(const struct transport_config *config, struct transport **out)
 	mutex_unlock(&transport->lock);
 	for (size_t class = 0; class < CLASSES; class ++)
 		queue_init(&transport->waiting[class]);
-	transport->active_max = ACTIVE_MAX_PLAIN;
 	int r = prepare(transport, config);
 
 	if (r == 0)
