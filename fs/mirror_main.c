@@ -269,6 +269,7 @@ static int make_session(struct mirror *m)
 		.allow_other = m->options->allow_other,
 		.open_mode = m->options->is_open_none ? SESSION_OPEN_NONE
 						      : SESSION_OPEN_PASSTHROUGH,
+		.may_sleep = m->options->is_latency_normal,
 		.timeout_ns = m->options->timeout_sec * NS_PER_SEC,
 		.view = m->view,
 		.contents = m->contents,

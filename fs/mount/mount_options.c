@@ -30,6 +30,10 @@ const char mount_options_help[] =
 	"                    none: it opens them without asking, too, but reads through "
 	"the\n"
 	"                    daemon\n"
+	"  -o latency=MODE   low: processors are kept awake while short answers are "
+	"waited "
+	"for\n"
+	"                    (the default); normal: never\n"
 	"  -o allow_other    let other users, and so Samba's, see the mount\n"
 	"  -o fsname=NAME    the mount's name in /proc/mounts; must be unique\n"
 	"  -o cafile=FILE    certificates to trust for https://\n"
@@ -104,6 +108,15 @@ static int set_open_mode(struct mount_options *o, const char *value)
 	return -EINVAL;
 }
 
+static int set_latency(struct mount_options *o, const char *value)
+{
+	o->is_latency_normal = strcmp(value, "normal") == 0;
+	if (o->is_latency_normal || strcmp(value, "low") == 0)
+		return 0;
+	cli_usage_error("mount", "latency=%s: 'low' or 'normal' is wanted", value);
+	return -EINVAL;
+}
+
 static int set_cache_limit(struct mount_options *o, const char *value)
 {
 	if (eviction_parse_size(value, &o->cache_limit) == 0)
@@ -175,6 +188,8 @@ static int set_option(struct mount_options *o, char *option)
 		return set_timeout(o, value ? value : "");
 	if (strcmp(option, "open") == 0)
 		return set_open_mode(o, value ? value : "");
+	if (strcmp(option, "latency") == 0)
+		return set_latency(o, value ? value : "");
 	if (strcmp(option, "cache_limit") == 0)
 		return set_cache_limit(o, value ? value : "");
 	if (strcmp(option, "cache_free") == 0)

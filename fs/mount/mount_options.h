@@ -28,8 +28,9 @@ struct mount_options {
 	uint64_t cache_limit;		  /* bytes; 0: none */
 	struct eviction_floor cache_free; /* what stays free on its disk */
 	bool allow_other;
-	bool is_open_none;  /* open=none; open=passthrough is the default */
-	bool is_foreground; /* -f */
+	bool is_open_none;	/* open=none; open=passthrough is the default */
+	bool is_latency_normal; /* latency=normal; latency=low is the default */
+	bool is_foreground;	/* -f */
 	bool is_help;
 };
 

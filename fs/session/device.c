@@ -16,7 +16,7 @@
 static ssize_t read_request(int fd, void *buffer, size_t size, void *userdata)
 {
 	struct session *session = userdata;
-	ssize_t n = read(fd, buffer, size);
+	ssize_t n = turns_read(&session->turns, fd, buffer, size);
 
 	if (n > 0)
 		passthrough_see_request(&session->passthrough, buffer, (size_t)n);

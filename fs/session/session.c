@@ -109,9 +109,10 @@ int session_new(const struct session_config *config, struct session **out)
 	int o = open_files_init(&session->open_files, config->contents);
 	int n = notify_init(&session->notify, config->view, config->contents);
 	int p = pusher_init(&session->pusher, config->view, config->contents);
+	int t = turns_init(&session->turns, config->may_sleep ? NULL : WAKEFUL_DEVICE);
 
 	if (r == 0)
-		r = s < 0 ? s : o < 0 ? o : n < 0 ? n : p;
+		r = s < 0 ? s : o < 0 ? o : n < 0 ? n : p < 0 ? p : t;
 	if (r < 0) {
 		session_free(session);
 		return r;
@@ -129,6 +130,7 @@ void session_free(struct session *session)
 	sum_queue_release(&session->sums);
 	notify_release(&session->notify);
 	pusher_release(&session->pusher);
+	turns_release(&session->turns);
 	fuse_session_destroy(session->fuse);
 	open_files_release(&session->open_files);
 	free(session);
@@ -225,6 +227,7 @@ static void answer_until_notified(struct session *session)
 
 void session_end(struct session *session)
 {
+	turns_end(&session->turns);
 	notify_stop(&session->notify);
 	pusher_stop(&session->pusher);
 	parked_list_end(&session->parked);

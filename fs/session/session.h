@@ -35,6 +35,7 @@ struct session_config {
 	const char *channel;
 	bool allow_other;
 	enum session_open_mode open_mode;
+	bool may_sleep;	    /* processors may, between two requests: see wakeful.h */
 	int64_t timeout_ns; /* how long a read waits for the network before it fails */
 	struct view *view;
 	struct content_store *contents;

@@ -12,6 +12,7 @@
 #include "fs/session/pusher.h"
 #include "fs/session/session.h"
 #include "fs/session/sum_queue.h"
+#include "fs/session/turns.h"
 
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
@@ -33,6 +34,7 @@ struct session {
 	struct open_files open_files;
 	struct notify notify;
 	struct pusher pusher;
+	struct turns turns;
 	/* for session_get_stats() */
 	atomic_uint_fast64_t lookups;
 	atomic_uint_fast64_t listings;

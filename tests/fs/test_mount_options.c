@@ -224,6 +224,21 @@ static void an_open_mode_is_one_of_two(void **state)
 	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,open"), -EINVAL);
 }
 
+static void processors_may_sleep_if_that_is_wanted(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c"), 0);
+	assert_false(options.is_latency_normal);
+	mount_options_release(&options);
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,latency=normal"), 0);
+	assert_true(options.is_latency_normal);
+	mount_options_release(&options);
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,latency=low"), 0);
+	assert_false(options.is_latency_normal);
+	mount_options_release(&options);
+	assert_int_equal(PARSE("none", "/m", "-o", "key=/k,cache=/c,latency=0"), -EINVAL);
+}
+
 static void a_timeout_is_between_a_second_and_an_hour(void **state)
 {
 	static const char *const bad[] = {
@@ -282,6 +297,7 @@ int main(void)
 		T(what_fstab_adds_is_accepted),
 		T(writing_is_not_promised),
 		T(an_open_mode_is_one_of_two),
+		T(processors_may_sleep_if_that_is_wanted),
 		T(a_timeout_is_between_a_second_and_an_hour),
 		T(help_needs_nothing_else),
 		T(without_memory_parsing_fails_and_leaks_nothing),
