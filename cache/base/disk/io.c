@@ -10,77 +10,64 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int io_write(int fd, const void *data, size_t len)
+/* At `offset`, or without one where the descriptor stands. */
+static int write_all(int fd, const char *data, size_t len, const off_t *offset)
 {
-	const char *p = data;
+	size_t done = 0;
 
-	while (len) {
-		ssize_t n = write(fd, p, len);
+	while (done < len) {
+		ssize_t n = offset ? pwrite(fd, data + done, len - done,
+					     *offset + (off_t)done)
+				   : write(fd, data + done, len - done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
-		p += n;
-		len -= (size_t)n;
+		done += (size_t)n;
 	}
 	return 0;
+}
+
+int io_write(int fd, const void *data, size_t len)
+{
+	return write_all(fd, data, len, NULL);
 }
 
 int io_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
-	const char *p = data;
+	return write_all(fd, data, len, &offset);
+}
 
-	while (len) {
-		ssize_t n = pwrite(fd, p, len, offset);
+/* As write_all(); less than `len` at the end of the file. */
+static ssize_t read_up_to(int fd, char *out, size_t len, const off_t *offset)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n =
+			offset ? pread(fd, out + done, len - done, *offset + (off_t)done)
+			       : read(fd, out + done, len - done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		offset += n;
-		len -= (size_t)n;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
 	}
-	return 0;
+	return (ssize_t)done;
 }
 
 ssize_t io_read(int fd, void *data, size_t len)
 {
-	char *p = data;
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = read(fd, p + done, len - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
+	return read_up_to(fd, data, len, NULL);
 }
 
 ssize_t io_pread(int fd, void *data, size_t len, off_t offset)
 {
-	char *p = data;
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, p + done, len - done, offset + (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
+	return read_up_to(fd, data, len, &offset);
 }
 
 int io_pread_exact(int fd, void *data, size_t len, off_t offset)
