@@ -6,7 +6,6 @@
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
-#include "cache/base/threads/clock.h"
 #include "cache/catalog/catalog_check.h"
 #include "cache/catalog/catalog_trim.h"
 
@@ -276,32 +275,20 @@ int catalog_store_put_composed(
 }
 
 struct listing {
-	catalog_file_callback each;
+	digest_file_callback each;
 	void *arg;
 };
 
-static int list_file(void *arg, int dirfd, const char *name)
-{
-	const struct listing *list = arg;
-	struct catalog_file file;
-	struct stat st;
-
-	if (digest_from_hex(name, &file.digest) < 0 || name[DIGEST_HEX_SIZE - 1] != '\0')
-		return 0;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	file.disk_bytes = (uint64_t)st.st_blocks * 512;
-	file.landed_ns = st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
-	return list->each(list->arg, &file);
-}
-
 static int list_folder(void *arg, int dirfd, const char *name)
 {
+	const struct listing *list = arg;
+
 	/* beside the folders a landing's file may stand */
-	return strlen(name) == 2 ? dir_each(dirfd, name, list_file, arg) : 0;
+	return strlen(name) == 2 ? digest_files_each(dirfd, name, list->each, list->arg)
+				 : 0;
 }
 
-int catalog_store_list(struct catalog_store *store, catalog_file_callback each, void *arg)
+int catalog_store_list(struct catalog_store *store, digest_file_callback each, void *arg)
 {
 	struct listing list = {.each = each, .arg = arg};
 

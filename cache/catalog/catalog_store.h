@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "cache/base/disk/digest_files.h"
 #include "cache/catalog/catalog.h"
 #include "cache/objects/bounds/usage.h"
 
@@ -40,19 +41,9 @@ int catalog_store_put_composed(struct catalog_store *store, const struct catalog
 /* Whether the catalog's file is here, sound or not. Any thread. */
 bool catalog_store_has(struct catalog_store *store, const struct digest *digest);
 
-struct catalog_file {
-	struct digest digest;
-	uint64_t disk_bytes;
-	int64_t landed_ns;
-};
-
-/* Called for each catalog here, sound or not; it may be removed there. A return other than 0 ends
- * the walk. */
-typedef int (*catalog_file_callback)(void *arg, const struct catalog_file *file);
-
-/* Returns what the last call did, or -errno. Any thread. */
+/* The catalogs here, sound or not. Returns what the last call did, or -errno. Any thread. */
 int catalog_store_list(
-	struct catalog_store *store, catalog_file_callback each, void *arg) WARN_UNUSED;
+	struct catalog_store *store, digest_file_callback each, void *arg) WARN_UNUSED;
 
 /* Removes a catalog's file; who has it mapped keeps it. *out_bytes (may be NULL) says what it
  * took on disk. 0, -ENOENT or -errno. Any thread. */

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/objects/partial_files.h"
 
-#include "cache/base/disk/dir.h"
-#include "cache/base/threads/clock.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,30 +8,9 @@
 
 #define PARTIAL_DIR "partial" /* of cache/content/content.c */
 
-struct listing {
-	partial_file_callback each;
-	void *arg;
-};
-
-static int list_one(void *arg, int dirfd, const char *name)
+int partial_files_list(int cache_dirfd, digest_file_callback each, void *arg)
 {
-	const struct listing *list = arg;
-	struct partial_file file;
-	struct stat st;
-
-	if (digest_from_hex(name, &file.digest) < 0 || name[DIGEST_HEX_SIZE - 1] != '\0')
-		return 0;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	file.disk_bytes = (uint64_t)st.st_blocks * 512;
-	file.landed_ns = st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
-	return list->each(list->arg, &file);
-}
-
-int partial_files_list(int cache_dirfd, partial_file_callback each, void *arg)
-{
-	struct listing list = {.each = each, .arg = arg};
-	int r = dir_each(cache_dirfd, PARTIAL_DIR, list_one, &list);
+	int r = digest_files_each(cache_dirfd, PARTIAL_DIR, each, arg);
 
 	return r == -ENOENT ? 0 : r;
 }

@@ -113,27 +113,25 @@ static int add_object(void *arg, const struct object_info *object)
 }
 
 /* What is known by its file alone: it was last used when it landed. */
-static int add_file(struct evictor *e, const struct digest *digest, uint64_t disk_bytes,
-	int64_t landed_ns, enum usage_kind kind)
+static int add_file(
+	struct evictor *e, const struct digest_file *file, enum usage_kind kind)
 {
-	e->bytes += (int64_t)disk_bytes;
-	return add_item(e, (struct eviction_item){.digest = *digest,
-				   .disk_bytes = disk_bytes,
-				   .landed_ns = landed_ns,
-				   .last_use_ns = landed_ns,
+	e->bytes += (int64_t)file->disk_bytes;
+	return add_item(e, (struct eviction_item){.digest = file->digest,
+				   .disk_bytes = file->disk_bytes,
+				   .landed_ns = file->landed_ns,
+				   .last_use_ns = file->landed_ns,
 				   .kind = kind});
 }
 
-static int add_catalog(void *arg, const struct catalog_file *file)
+static int add_catalog(void *arg, const struct digest_file *file)
 {
-	return add_file(
-		arg, &file->digest, file->disk_bytes, file->landed_ns, USAGE_CATALOGS);
+	return add_file(arg, file, USAGE_CATALOGS);
 }
 
-static int add_partial(void *arg, const struct partial_file *file)
+static int add_partial(void *arg, const struct digest_file *file)
 {
-	return add_file(
-		arg, &file->digest, file->disk_bytes, file->landed_ns, USAGE_PARTIALS);
+	return add_file(arg, file, USAGE_PARTIALS);
 }
 
 /* Sets a count to what the listing has found. What landed in these milliseconds may be counted

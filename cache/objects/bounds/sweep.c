@@ -47,7 +47,7 @@ static int sweep_object(void *arg, const struct object_info *object)
 	return note(s, r, USAGE_OBJECTS, &object->digest, bytes);
 }
 
-static int sweep_partial(void *arg, const struct partial_file *file)
+static int sweep_partial(void *arg, const struct digest_file *file)
 {
 	struct sweep *s = arg;
 	uint64_t bytes = 0;
@@ -62,7 +62,7 @@ static int sweep_partial(void *arg, const struct partial_file *file)
 	return note(s, r, USAGE_PARTIALS, &file->digest, bytes);
 }
 
-static int sweep_catalog(void *arg, const struct catalog_file *file)
+static int sweep_catalog(void *arg, const struct digest_file *file)
 {
 	struct sweep *s = arg;
 	uint64_t bytes = 0;
