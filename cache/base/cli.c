@@ -20,14 +20,15 @@ int cli_help(const char *help)
 	return fputs(help, stdout) < 0 || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
-int cli_options(int argc, char **argv, const struct option *options, const char *help,
+int cli_short_options(int argc, char **argv, const char *letters,
+	const struct option *options, const char *help,
 	int (*take)(void *arg, int option), void *arg)
 {
 	int r = 0;
 	int c;
 
 	optind = 1;
-	while (r == 0 && (c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while (r == 0 && (c = getopt_long(argc, argv, letters, options, NULL)) != -1) {
 		if (c == 'h')
 			return cli_help(help);
 		r = c == '?' ? -1 : take(arg, c);
@@ -35,6 +36,12 @@ int cli_options(int argc, char **argv, const struct option *options, const char 
 	if (r < 0)
 		return cli_usage_error(argv[0], "unknown option");
 	return r == 0 ? CLI_GO_ON : r;
+}
+
+int cli_options(int argc, char **argv, const struct option *options, const char *help,
+	int (*take)(void *arg, int option), void *arg)
+{
+	return cli_short_options(argc, argv, "h", options, help, take, arg);
 }
 
 static int take_json(void *arg, int option)

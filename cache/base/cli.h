@@ -32,6 +32,12 @@ int cli_help(const char *help);
 int cli_options(int argc, char **argv, const struct option *options, const char *help,
 	int (*take)(void *arg, int option), void *arg);
 
+/* As cli_options(), for a verb that has more short options than -h: `letters` as getopt(3) wants
+ * them, with the h. */
+int cli_short_options(int argc, char **argv, const char *letters,
+	const struct option *options, const char *help,
+	int (*take)(void *arg, int option), void *arg);
+
 /* For a verb with no options but --help and, unless it is NULL, --json. */
 int cli_plain_options(int argc, char **argv, const char *help, bool *as_json);
 

@@ -5,7 +5,6 @@
 #include "sync/master/check/check.h"
 
 #include <cjson/cJSON.h>
-#include <getopt.h>
 #include <inttypes.h>
 
 static const char help[] =
@@ -78,6 +77,23 @@ static int print_json(const struct check_report *r, bool is_deep)
 	return text ? 0 : -1;
 }
 
+struct arguments {
+	const char *key;
+	bool is_deep;
+	bool as_json;
+};
+
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
+
+	if (option == 'k')
+		a->key = optarg;
+	a->is_deep |= option == 'd';
+	a->as_json |= option == 'j';
+	return 0;
+}
+
 int cmd_check(int argc, char **argv)
 {
 	static const struct option options[] = {{"key", required_argument, NULL, 'k'},
@@ -85,36 +101,19 @@ int cmd_check(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'}, {0}};
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	struct check_report report CLEANUP(check_report_release) = {0};
-	const char *key = NULL;
-	bool is_deep = false;
-	bool is_json = false;
-	int c;
+	struct arguments a = {0};
+	int status = cli_options(argc, argv, options, help, take_option, &a);
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 'k':
-			key = optarg;
-			break;
-		case 'd':
-			is_deep = true;
-			break;
-		case 'j':
-			is_json = true;
-			break;
-		case 'h':
-			return cli_help(help);
-		default:
-			return cli_usage_error(argv[0], "unknown option");
-		}
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error(argv[0], "name one DEPOT");
-	if (check_depot(argv[optind], key, is_deep,
+	if (check_depot(argv[optind], a.key, a.is_deep,
 		    processors > 1 ? (unsigned int)processors : 1, &report) < 0)
 		return EXIT_FAILED;
-	if (!is_json)
-		print_text(argv[optind], &report, is_deep);
-	else if (print_json(&report, is_deep) < 0)
+	if (!a.as_json)
+		print_text(argv[optind], &report, a.is_deep);
+	else if (print_json(&report, a.is_deep) < 0)
 		return EXIT_FAILED;
 	if (fflush(stdout))
 		return EXIT_FAILED;

@@ -294,28 +294,27 @@ static int init(struct init *in)
 	return r;
 }
 
+static int take_option(void *arg, int option)
+{
+	struct init *in = arg;
+
+	if (option == 'n')
+		in->name = optarg;
+	else
+		in->key_dir = optarg;
+	return 0;
+}
+
 int cmd_init(int argc, char **argv)
 {
 	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
 		{"key-dir", required_argument, NULL, 'k'},
 		{"help", no_argument, NULL, 'h'}, {0}};
 	struct init in CLEANUP(undo) = {.fd = -1, .key_dir = DEPOT_DEFAULT_KEYS};
-	int c;
+	int status = cli_options(argc, argv, options, help, take_option, &in);
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 'n':
-			in.name = optarg;
-			break;
-		case 'k':
-			in.key_dir = optarg;
-			break;
-		case 'h':
-			return cli_help(help);
-		default:
-			return cli_usage_error(argv[0], "unknown option");
-		}
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error(argv[0], "name one DEPOT");
 	if (!in.name)

@@ -9,7 +9,6 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -189,31 +188,33 @@ static int show(const char *path, const char *key, bool is_json)
 	return r;
 }
 
+struct arguments {
+	const char *key;
+	bool as_json;
+};
+
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
+
+	if (option == 'k')
+		a->key = optarg;
+	a->as_json |= option == 'j';
+	return 0;
+}
+
 int cmd_log(int argc, char **argv)
 {
 	static const struct option options[] = {{"key", required_argument, NULL, 'k'},
 		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-	const char *key = NULL;
-	bool is_json = false;
-	int c;
+	struct arguments a = {0};
+	int status = cli_options(argc, argv, options, help, take_option, &a);
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 'k':
-			key = optarg;
-			break;
-		case 'j':
-			is_json = true;
-			break;
-		case 'h':
-			return cli_help(help);
-		default:
-			return cli_usage_error(argv[0], "unknown option");
-		}
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error(argv[0], "name one DEPOT");
-	int r = show(argv[optind], key, is_json);
+	int r = show(argv[optind], a.key, a.as_json);
 
 	return r < 0 || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <string.h>
 
 static const char help[] =
@@ -35,6 +34,25 @@ struct arguments {
 	bool is_show;
 };
 
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
+
+	if (option == 's')
+		a->file = optarg;
+	else if (option == 'c')
+		a->options.channel = optarg;
+	else if (option == 'k')
+		a->options.key = optarg;
+	else if (option == 'd')
+		a->options.key_dir = optarg;
+	a->is_set |= option == 's';
+	a->is_clear |= option == 'x';
+	a->is_show |= option == 'p';
+	return 0;
+}
+
+/* CLI_GO_ON, or an exit status. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {{"set", required_argument, NULL, 's'},
@@ -43,40 +61,10 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"key", required_argument, NULL, 'k'},
 		{"key-dir", required_argument, NULL, 'd'},
 		{"help", no_argument, NULL, 'h'}, {0}};
-	int c;
+	int status = cli_options(argc, argv, options, help, take_option, a);
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			a->file = optarg;
-			a->is_set = true;
-			break;
-		case 'x':
-			a->is_clear = true;
-			break;
-		case 'p':
-			a->is_show = true;
-			break;
-		case 'c':
-			a->options.channel = optarg;
-			break;
-		case 'k':
-			a->options.key = optarg;
-			break;
-		case 'd':
-			a->options.key_dir = optarg;
-			break;
-		case 'h':
-			return cli_help(help) == EXIT_DONE ? -1 : EXIT_FAILED;
-		default:
-			return cli_usage_error(argv[0], "unknown option");
-		}
-	}
-	return 0;
-}
-
-static int check_arguments(int argc, char **argv, struct arguments *a)
-{
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 1)
 		return cli_usage_error(argv[0], "name one DEPOT");
 	if (a->is_set + a->is_clear + a->is_show != 1)
@@ -87,7 +75,7 @@ static int check_arguments(int argc, char **argv, struct arguments *a)
 		return cli_usage_error(
 			argv[0], "'%s' is no valid channel name", a->options.channel);
 	a->options.depot = argv[optind];
-	return 0;
+	return CLI_GO_ON;
 }
 
 /* Reads FILE and refuses what a mirror could not use. */
@@ -179,10 +167,7 @@ int cmd_policy(int argc, char **argv)
 	struct arguments a = {.options = {.channel = "stable"}};
 	int r = parse(argc, argv, &a);
 
-	if (r)
-		return r < 0 ? EXIT_DONE : r;
-	r = check_arguments(argc, argv, &a);
-	if (r)
+	if (r != CLI_GO_ON)
 		return r;
 	r = a.is_show ? show(&a) : set(&a);
 	return r < 0 || fflush(stdout) ? EXIT_FAILED : EXIT_DONE;

@@ -7,7 +7,6 @@
 #include "sync/master/depot/depot.h"
 #include "sync/master/publish/publish.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -41,13 +40,13 @@ static void arguments_release(struct arguments *a)
 	free(a->globs);
 }
 
-static int parse_number(const char *verb, const char *option, const char *text,
-	uint64_t low, uint64_t high, uint64_t *out)
+static int parse_number(
+	const char *option, const char *text, uint64_t low, uint64_t high, uint64_t *out)
 {
 	unsigned long long n;
 
 	if (io_parse_u64(text, &n) < 0 || n < low || n > high)
-		return cli_usage_error(verb,
+		return cli_usage_error("publish",
 			"--%s wants a number from %" PRIu64 " to %" PRIu64, option, low,
 			high);
 	*out = n;
@@ -75,6 +74,47 @@ static int add_glob(struct arguments *a, char *glob)
 	return 0;
 }
 
+static int take_option(void *arg, int option)
+{
+	struct arguments *a = arg;
+	struct publish_options *o = &a->options;
+	uint64_t n = 0;
+	int r = 0;
+
+	switch (option) {
+	case 'c':
+		o->channel = optarg;
+		break;
+	case 'p':
+		r = add_glob(a, optarg);
+		break;
+	case 'm':
+		o->message = optarg;
+		break;
+	case 'n':
+		o->is_dry_run = true;
+		break;
+	case 'l':
+		r = parse_number("level", optarg, 1, 19, &n);
+		o->level = (int)n;
+		break;
+	case 'k':
+		o->key = optarg;
+		break;
+	case 'd':
+		o->key_dir = optarg;
+		break;
+	case 'e':
+		r = parse_number("expires-days", optarg, 0, 36500, &o->expires_days);
+		break;
+	default:
+		r = parse_number("threads", optarg, 1, 64, &n);
+		o->threads = (unsigned int)n;
+	}
+	return r;
+}
+
+/* CLI_GO_ON, or an exit status. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {{"channel", required_argument, NULL, 'c'},
@@ -88,53 +128,10 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"threads", required_argument, NULL, 't'},
 		{"help", no_argument, NULL, 'h'}, {0}};
 	struct publish_options *o = &a->options;
-	uint64_t n = 0;
-	int r = 0;
-	int c;
+	int status = cli_short_options(argc, argv, "hnm:", options, help, take_option, a);
 
-	while (r == 0 && (c = getopt_long(argc, argv, "hnm:", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			o->channel = optarg;
-			break;
-		case 'p':
-			r = add_glob(a, optarg);
-			break;
-		case 'm':
-			o->message = optarg;
-			break;
-		case 'n':
-			o->is_dry_run = true;
-			break;
-		case 'l':
-			r = parse_number(argv[0], "level", optarg, 1, 19, &n);
-			o->level = (int)n;
-			break;
-		case 'k':
-			o->key = optarg;
-			break;
-		case 'd':
-			o->key_dir = optarg;
-			break;
-		case 'e':
-			r = parse_number(argv[0], "expires-days", optarg, 0, 36500,
-				&o->expires_days);
-			break;
-		case 't':
-			r = parse_number(argv[0], "threads", optarg, 1, 64, &n);
-			o->threads = (unsigned int)n;
-			break;
-		case 'h':
-			return cli_help(help) == EXIT_DONE ? -1 : EXIT_FAILED;
-		default:
-			return cli_usage_error(argv[0], "unknown option");
-		}
-	}
-	return r;
-}
-
-static int check_arguments(int argc, char **argv, struct publish_options *o)
-{
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind != 2)
 		return cli_usage_error(argv[0], "name a DEPOT and a TREE");
 	if (!record_name_is_valid(o->channel) || strstr(o->channel, ".tmp"))
@@ -150,7 +147,7 @@ static int check_arguments(int argc, char **argv, struct publish_options *o)
 			argv[0], "--message is longer than %d bytes", RECORD_MESSAGE_MAX);
 	o->depot = argv[optind];
 	o->tree = argv[optind + 1];
-	return 0;
+	return CLI_GO_ON;
 }
 
 static void print_sums(const struct publish_report *r)
@@ -212,10 +209,7 @@ int cmd_publish(int argc, char **argv)
 	struct publish_report report;
 	int r = parse(argc, argv, &a);
 
-	if (r)
-		return r < 0 ? EXIT_DONE : r;
-	r = check_arguments(argc, argv, &a.options);
-	if (r)
+	if (r != CLI_GO_ON)
 		return r;
 	if (publish(&a.options, &report) < 0)
 		return EXIT_FAILED;
