@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 char mountpoint[96];
-enum session_open_mode open_mode = SESSION_OPEN_PASSTHROUGH;
+enum session_open_mode open_mode;
 struct content_store *contents;
 struct fake_source *fake;
 struct view *view;
@@ -77,8 +77,9 @@ struct built_catalog *tree(const char *busy, const char *const *names, size_t co
 	return keep_built(b);
 }
 
-void mounted_make(void)
+int mounted_make(void **state)
 {
+	(void)state;
 	scratch_make(&scratch);
 	fake = fake_source_new();
 	assert_int_equal(mkdirat(scratch.fd, "mnt", 0755), 0);
@@ -93,7 +94,9 @@ void mounted_make(void)
 		.fetch_deadline_ns = NS_PER_SEC};
 
 	revision = 0;
+	open_mode = SESSION_OPEN_PASSTHROUGH;
 	assert_int_equal(content_store_new(&config, &contents), 0);
+	return 0;
 }
 
 static void *serve(void *arg)
@@ -163,8 +166,9 @@ int mounted_stop(void)
 	return r;
 }
 
-void mounted_drop(void)
+int mounted_drop(void **state)
 {
+	(void)state;
 	assert_int_equal(chdir("/"), 0);
 	assert_int_equal(mounted_stop(), 0);
 	content_store_free(contents);
@@ -177,6 +181,7 @@ void mounted_drop(void)
 	while (built_count)
 		built_free(built[--built_count]);
 	scratch_remove(&scratch);
+	return 0;
 }
 
 void flip(const struct built_catalog *root)

@@ -4,12 +4,12 @@
  *
  *	if (!mounted_is_possible())
  *		return 77;
- *	mounted_make();
+ *	cmocka_unit_test_setup_teardown(test, mounted_make, mounted_drop)
+ *
  *	mount_tree(tree("first", NULL, 0));
  *	expect("busy/lib/text", "first");
  *	flip(tree("second", NULL, 0));
  *	assert_int_equal(mounted_stop(), 0);
- *	mounted_drop();
  */
 #pragma once
 
@@ -22,7 +22,7 @@
 #include <stdbool.h>
 
 extern char mountpoint[96];
-extern enum session_open_mode open_mode; /* of the next session */
+extern enum session_open_mode open_mode; /* of the next session; passthrough at first */
 extern struct content_store *contents;
 extern struct fake_source *fake;
 extern struct view *view;
@@ -31,10 +31,10 @@ extern uint64_t revision; /* shown last */
 
 /* Says why when it is not. */
 bool mounted_is_possible(void);
-void mounted_make(void);
+int mounted_make(void **state);
 
 /* Stops what is mounted, too. */
-void mounted_drop(void);
+int mounted_drop(void **state);
 
 /* calm and busy: packages with lib/text; plain/: a directory of the root's own. The catalogs are on
  * this machine, the contents are the source's. */

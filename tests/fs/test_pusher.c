@@ -61,21 +61,6 @@ static struct built_catalog *version_of_tree(unsigned int version)
 	return keep_built(root);
 }
 
-static int make(void **state)
-{
-	(void)state;
-	mounted_make();
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	open_mode = SESSION_OPEN_PASSTHROUGH;
-	mounted_drop();
-	return 0;
-}
-
 static struct session_stats stats(void)
 {
 	struct session_stats s;
@@ -154,8 +139,8 @@ static void try_some_times(bool (*scenario)(void))
 		list_files();
 		if (scenario())
 			return;
-		assert_int_equal(drop(NULL), 0);
-		assert_int_equal(make(NULL), 0);
+		assert_int_equal(mounted_drop(NULL), 0);
+		assert_int_equal(mounted_make(NULL), 0);
 	}
 	fail_msg("there are too many READs, each of %d times", TRIES);
 }
@@ -395,7 +380,7 @@ static void readers_see_whole_files_while_it_flips(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, mounted_make, mounted_drop)
 	const struct CMUnitTest tests[] = {
 		T(who_goes_through_small_files_need_not_ask_for_the_next),
 		T(who_reads_a_few_files_gets_those_alone),

@@ -37,18 +37,10 @@ ssize_t read(int fd, void *buffer, size_t size)
 
 static int make(void **state)
 {
-	(void)state;
-	mounted_make();
+	assert_int_equal(mounted_make(state), 0);
 	mount_tree(tree("first", NULL, 0));
 	atomic_store(&said_instead, 0);
 	atomic_store(&is_said, false);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	mounted_drop();
 	return 0;
 }
 
@@ -87,7 +79,7 @@ static void a_device_that_cannot_be_read_ends_it_with_the_reason(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, make, mounted_drop)
 	const struct CMUnitTest tests[] = {
 		T(an_unmount_ends_the_session_well),
 		T(so_does_one_that_cuts_off_a_request_just_taken),

@@ -22,20 +22,6 @@
 #define NAMES	    3000
 #define READERS	    3
 
-static int make(void **state)
-{
-	(void)state;
-	mounted_make();
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	mounted_drop();
-	return 0;
-}
-
 static void pause_ms(long ms)
 {
 	struct timespec t = {.tv_nsec = ms * 1000000};
@@ -452,7 +438,7 @@ static void a_session_ends_in_the_middle_of_flips(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, mounted_make, mounted_drop)
 	const struct CMUnitTest tests[] = {
 		T(what_changed_is_shown_and_what_did_not_costs_no_request),
 		T(memory_lets_go_of_what_no_view_shows_any_more),

@@ -14,16 +14,19 @@ struct view *view;
 struct view_changes *changes;
 static uint64_t revision;
 
-void flipped_make(void)
+int flipped_make(void **state)
 {
+	(void)state;
 	scratch_make(&scratch);
 	assert_int_equal(catalog_store_open(scratch.fd, &store), 0);
 	fake = fake_source_new();
 	revision = 0;
+	return 0;
 }
 
-void flipped_drop(void)
+int flipped_drop(void **state)
 {
+	(void)state;
 	fake_source_wait_idle(fake);
 	view_changes_free(changes);
 	changes = NULL;
@@ -32,6 +35,7 @@ void flipped_drop(void)
 	fake_source_free(fake);
 	catalog_store_free(store);
 	scratch_remove(&scratch);
+	return 0;
 }
 
 struct built_catalog *keep(struct built_catalog *built)

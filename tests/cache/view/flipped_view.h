@@ -3,12 +3,12 @@
  * A view that tests give one tree after the other, with the catalogs on this machine, and what they
  * do to it as the kernel would. One thread, but for flipped_try().
  *
- *	flipped_make();
+ *	cmocka_unit_test_setup_teardown(test, flipped_make, flipped_drop)
+ *
  *	show(flipped_deep("one", "two"));
  *	id = remember("top/mid/x");
  *	show(flipped_deep("one", "TWO"));
  *	... view, changes ...
- *	flipped_drop();
  */
 #pragma once
 
@@ -22,8 +22,8 @@ extern struct fake_source *fake;
 extern struct view *view;
 extern struct view_changes *changes; /* of the last show() that flipped */
 
-void flipped_make(void);
-void flipped_drop(void);
+int flipped_make(void **state);
+int flipped_drop(void **state);
 
 /* Puts a catalog on this machine, and gives it back. */
 struct built_catalog *keep(struct built_catalog *built);

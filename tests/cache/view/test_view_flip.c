@@ -8,20 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int make(void **state)
-{
-	(void)state;
-	flipped_make();
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	flipped_drop();
-	return 0;
-}
-
 static void what_did_not_change_keeps_its_number_and_nobody_hears_of_it(void **state)
 {
 	static const char *const kept[] = {"", "a", "a/lib", "a/lib/text", "dir", "file"};
@@ -404,7 +390,7 @@ static void a_package_tells_its_own_revision_and_whether_it_is_stale(void **stat
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, flipped_make, flipped_drop)
 	const struct CMUnitTest tests[] = {
 		T(what_did_not_change_keeps_its_number_and_nobody_hears_of_it),
 		T(the_same_tree_again_changes_nothing_but_the_revision),

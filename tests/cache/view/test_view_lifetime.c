@@ -14,20 +14,6 @@
 #define MANY_FLIPS 10000
 #define READERS	   4
 
-static int make(void **state)
-{
-	(void)state;
-	flipped_make();
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	flipped_drop();
-	return 0;
-}
-
 static void who_is_inside_the_old_package_has_it_complete(void **state)
 {
 	struct view_node node;
@@ -407,7 +393,7 @@ static void readers_and_flips_do_not_disturb_each_other(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
+#define T(name) cmocka_unit_test_setup_teardown(name, flipped_make, flipped_drop)
 	const struct CMUnitTest tests[] = {
 		T(who_is_inside_the_old_package_has_it_complete),
 		T(a_removed_directory_goes_on_for_who_is_in_it),
