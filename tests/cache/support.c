@@ -3,6 +3,7 @@
 
 #include "cache/base/disk/io.h"
 #include "cache/base/threads/clock.h"
+#include "tests/support/fake_source.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -123,6 +124,24 @@ unsigned int test_waiter_wakes(struct test_waiter *w)
 
 	mutex_unlock(&w->lock);
 	return wakes;
+}
+
+void test_waiters_end(struct test_waiter *w, size_t count, struct fake_source *fake)
+{
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(test_waiter_wait(&w[i]), 0);
+	assert_true(fake_source_wait_idle(fake));
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(test_waiter_wakes(&w[i]), 1);
+		test_waiter_release(&w[i]);
+	}
+}
+
+void pause_ms(long ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NS_PER_MS};
+
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
 unsigned int open_descriptors(void)

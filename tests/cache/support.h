@@ -51,6 +51,14 @@ void test_waiter_release(struct test_waiter *w);
 int test_waiter_wait(struct test_waiter *w);
 unsigned int test_waiter_wakes(struct test_waiter *w);
 
+struct fake_source;
+
+/* Waits for all of them and for the source to be idle: each must have been woken once, and well.
+ * Releases them. */
+void test_waiters_end(struct test_waiter *w, size_t count, struct fake_source *fake);
+
+void pause_ms(long ms);
+
 /* Descriptors that this process holds, to tell leaks by. */
 unsigned int open_descriptors(void);
 

@@ -189,6 +189,14 @@ void flip(const struct built_catalog *root)
 	assert_int_equal(session_flip(session, &root->ref, ++revision), 0);
 }
 
+struct session_stats stats(void)
+{
+	struct session_stats s;
+
+	session_get_stats(session, &s);
+	return s;
+}
+
 const char *at(const char *path)
 {
 	static char full[256];

@@ -58,6 +58,8 @@ int mounted_wait(void);
  * is mounted. */
 int mounted_stop(void);
 
+struct session_stats stats(void);
+
 /* Where `path` of the view is to be seen; until the next call. */
 const char *at(const char *path);
 

@@ -61,21 +61,6 @@ static struct built_catalog *version_of_tree(unsigned int version)
 	return keep_built(root);
 }
 
-static struct session_stats stats(void)
-{
-	struct session_stats s;
-
-	session_get_stats(session, &s);
-	return s;
-}
-
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-	(void)nanosleep(&t, NULL);
-}
-
 static bool wait_for_pushes(uint64_t count)
 {
 	for (int i = 0; i < PATIENCE_MS && stats().pushes < count; i++)

@@ -22,21 +22,6 @@
 #define NAMES	    3000
 #define READERS	    3
 
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_nsec = ms * 1000000};
-
-	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
-}
-
-static struct session_stats stats(void)
-{
-	struct session_stats s;
-
-	session_get_stats(session, &s);
-	return s;
-}
-
 static void what_changed_is_shown_and_what_did_not_costs_no_request(void **state)
 {
 	struct stat before;

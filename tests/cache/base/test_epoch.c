@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/support.h"
 
-#include "cache/base/threads/clock.h"
 #include "cache/base/threads/epoch.h"
 
 #include <stdatomic.h>
@@ -22,13 +21,6 @@ static void *wait_for_readers(void *arg)
 	epoch_wait();
 	atomic_store(&is_over, true);
 	return NULL;
-}
-
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_nsec = ms * 1000000};
-
-	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
 static void without_readers_nobody_waits(void **state)

@@ -62,13 +62,7 @@ static void many_readers_cause_one_download_and_each_is_woken_once(void **state)
 			-EINPROGRESS);
 	}
 	fake_source_release(fake);
-	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
-		assert_int_equal(test_waiter_wait(&waiters[i]), 0);
-	assert_true(fake_source_wait_idle(fake));
-	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
-		assert_int_equal(test_waiter_wakes(&waiters[i]), 1);
-		test_waiter_release(&waiters[i]);
-	}
+	test_waiters_end(waiters, ARRAY_SIZE(waiters), fake);
 	assert_int_equal(fake_source_count(fake, built, frame_of("big", 0)), 1);
 	expect_big(file, 0, 5000);
 	assert_int_equal(fake_source_count(fake, built, frame_of("big", 0)), 1);

@@ -315,13 +315,7 @@ static void many_waiters_cause_one_fetch_and_are_woken_once(void **state)
 			view_enter(view, &npm, &dir, &waiters[i].waiter), -EINPROGRESS);
 	}
 	fake_source_release(fake);
-	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
-		assert_int_equal(test_waiter_wait(&waiters[i]), 0);
-	assert_true(fake_source_wait_idle(fake));
-	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
-		assert_int_equal(test_waiter_wakes(&waiters[i]), 1);
-		test_waiter_release(&waiters[i]);
-	}
+	test_waiters_end(waiters, ARRAY_SIZE(waiters), fake);
 	assert_int_equal(fake_source_count_catalogs(fake), 2);
 	assert_int_equal(view_enter(view, &npm, &dir, NULL), 0);
 	close_view(view);
