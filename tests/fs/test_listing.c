@@ -4,6 +4,7 @@
  * libfuse by which a listing is answered, which the linker takes before the library's.
  */
 #include "tests/cache/support.h"
+#include "tests/cache/view/walked_view.h"
 
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
@@ -67,8 +68,6 @@ static void put(const struct built_catalog *built)
 static int make(void **state)
 {
 	struct catalog_builder *b = builder_new("pack");
-	struct view_node node;
-	struct view_dir dir;
 
 	(void)state;
 	scratch_make(&scratch);
@@ -97,12 +96,7 @@ static int make(void **state)
 	assert_int_equal(notify_init(&session.notify, session.config.view, NULL), 0);
 	AUTO_EPOCH epoch = epoch_enter();
 
-	assert_int_equal(view_resolve(session.config.view, VIEW_ROOT, &node), 0);
-	assert_int_equal(view_enter(session.config.view, &node, &dir, NULL), 0);
-	uint32_t i = catalog_lookup(dir.catalog, dir.index, "pack", 4);
-
-	assert_int_equal(view_child(session.config.view, &dir, i, &node), 0);
-	pack = node.id;
+	pack = walk(session.config.view, "pack").id;
 	return 0;
 }
 

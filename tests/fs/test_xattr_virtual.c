@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/support.h"
+#include "tests/cache/view/walked_view.h"
 
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
@@ -108,53 +109,9 @@ static int drop(void **state)
 	return 0;
 }
 
-static struct view_node child(const struct view_node *node, const char *name)
-{
-	struct test_waiter w;
-	struct view_node out;
-	struct view_dir dir;
-
-	test_waiter_init(&w);
-	int r = view_enter(view, node, &dir, &w.waiter);
-
-	if (r == -EINPROGRESS) {
-		assert_int_equal(test_waiter_wait(&w), 0);
-		r = view_enter(view, node, &dir, NULL);
-	}
-	test_waiter_release(&w);
-	assert_int_equal(r, 0);
-	uint32_t i = catalog_lookup(dir.catalog, dir.index, name, strlen(name));
-
-	assert_int_not_equal(i, CATALOG_NO_ENTRY);
-	assert_int_equal(view_child(view, &dir, i, &out), 0);
-	return out;
-}
-
-static struct view_node top(void)
-{
-	struct view_node node;
-
-	assert_int_equal(view_resolve(view, VIEW_ROOT, &node), 0);
-	return node;
-}
-
-/* "dir/one" and the like. */
-static struct view_node at(const char *path)
-{
-	struct view_node node = top();
-	char copy[64];
-	char *rest = copy;
-
-	(void)snprintf(copy, sizeof(copy), "%s", path);
-	for (char *name; (name = strsep(&rest, "/"));)
-		if (*name)
-			node = child(&node, name);
-	return node;
-}
-
 static void fetch(const char *path, uint64_t offset)
 {
-	struct view_node node = at(path);
+	struct view_node node = walk(view, path);
 	struct content_file *file;
 	struct content_span span;
 	struct test_waiter w;
@@ -174,7 +131,7 @@ static void fetch(const char *path, uint64_t offset)
 static void expect(const char *path, const char *name, const char *value)
 {
 	AUTO_BUFFER struct buffer out = BUFFER_INIT(XATTR_VIRTUAL_MAX);
-	struct view_node node = at(path);
+	struct view_node node = walk(view, path);
 	int r = xattr_virtual_get(&context, node.id, name, &out);
 
 	if (!value) {
@@ -189,7 +146,7 @@ static void expect(const char *path, const char *name, const char *value)
 static uint64_t cache_used(void)
 {
 	AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
-	struct view_node node = top();
+	struct view_node node = root_node(view);
 	unsigned long long used;
 
 	assert_int_equal(xattr_virtual_get(&context, node.id, "cache_used", &out), 0);
@@ -212,7 +169,7 @@ static void a_files_state_follows_what_is_fetched(void **state)
 	expect("dir/one", "cached_bytes", "100");
 	expect("dir/one", "chunks", "1/1");
 	AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
-	struct view_node node = at("dir/one");
+	struct view_node node = walk(view, "dir/one");
 	int64_t when;
 
 	assert_int_equal(xattr_virtual_get(&context, node.id, "fetched", &out), 0);
@@ -248,7 +205,7 @@ static void a_directory_is_the_sum_of_what_is_below(void **state)
 	fetch("dir/one", 0);
 	/* its read-ahead may have brought the neighbour */
 	AUTO_BUFFER struct buffer out = BUFFER_INIT(64);
-	struct view_node dir = at("dir");
+	struct view_node dir = walk(view, "dir");
 
 	assert_int_equal(xattr_virtual_get(&context, dir.id, "state", &out), 0);
 	assert_memory_not_equal(out.data, "remote", out.len < 6 ? out.len : 6);
@@ -327,7 +284,7 @@ static void an_unknown_attribute_is_not_there(void **state)
 
 static void without_memory_a_sum_fails_and_leaks_nothing(void **state)
 {
-	struct view_node node = top();
+	struct view_node node = root_node(view);
 	int r = -1;
 
 	(void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/support.h"
+#include "tests/cache/view/walked_view.h"
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
@@ -117,55 +118,6 @@ static void close_view(struct view *view)
 	view_free(view);
 }
 
-static struct view_node root_node(struct view *view)
-{
-	struct view_node node;
-
-	assert_int_equal(view_resolve(view, VIEW_ROOT, &node), 0);
-	return node;
-}
-
-/* Waits for its catalog, if need be. */
-static struct view_dir enter(struct view *view, const struct view_node *node)
-{
-	struct test_waiter w;
-	struct view_dir dir;
-
-	test_waiter_init(&w);
-	int r = view_enter(view, node, &dir, &w.waiter);
-
-	if (r == -EINPROGRESS) {
-		assert_int_equal(test_waiter_wait(&w), 0);
-		r = view_enter(view, node, &dir, NULL);
-	}
-	assert_int_equal(r, 0);
-	test_waiter_release(&w);
-	return dir;
-}
-
-static struct view_node child(
-	struct view *view, const struct view_node *node, const char *name)
-{
-	struct view_dir dir = enter(view, node);
-	uint32_t i = catalog_lookup(dir.catalog, dir.index, name, strlen(name));
-	struct view_node out;
-
-	assert_int_not_equal(i, CATALOG_NO_ENTRY);
-	assert_int_equal(view_child(view, &dir, i, &out), 0);
-	return out;
-}
-
-static struct view_node walk(struct view *view, const char *const *names)
-{
-	struct view_node node = root_node(view);
-
-	for (; *names; names++)
-		node = child(view, &node, *names);
-	return node;
-}
-
-#define WALK(view, ...) walk(view, (const char *const[]){__VA_ARGS__, NULL})
-
 static void the_root_is_node_one(void **state)
 {
 	struct view *view = open_view();
@@ -188,7 +140,7 @@ static void nested_packages_are_fetched_when_first_entered(void **state)
 
 	(void)state;
 	assert_int_equal(fake_source_count_catalogs(fake), 1);
-	struct view_node npm = WALK(view, "npm");
+	struct view_node npm = walk(view, "npm");
 
 	/* to see the directory itself nothing is fetched */
 	assert_int_equal(fake_source_count_catalogs(fake), 1);
@@ -197,12 +149,12 @@ static void nested_packages_are_fetched_when_first_entered(void **state)
 
 	assert_int_equal(view_enter_local(view, &npm, &dir), -EAGAIN);
 	assert_int_equal(view_enter(view, &npm, &dir, NULL), -EAGAIN);
-	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
+	struct view_node file = walk(view, "npm/left/lib/index.js");
 
 	assert_int_equal(fake_source_count_catalogs(fake), 3);
 	assert_int_equal(view_enter_local(view, &npm, &dir), 0);
 	assert_true(S_ISREG(file.entry->mode));
-	struct view_node again = WALK(view, "npm", "left", "lib", "index.js");
+	struct view_node again = walk(view, "npm/left/lib/index.js");
 
 	assert_true(again.id == file.id);
 	assert_int_equal(fake_source_count_catalogs(fake), 3);
@@ -212,10 +164,9 @@ static void nested_packages_are_fetched_when_first_entered(void **state)
 static void every_node_is_found_again_by_its_number(void **state)
 {
 	struct view *view = open_view();
-	struct view_node nodes[] = {WALK(view, "dir"), WALK(view, "one"),
-		WALK(view, "npm"), WALK(view, "npm", "left"),
-		WALK(view, "npm", "left", "lib"),
-		WALK(view, "npm", "left", "lib", "index.js")};
+	struct view_node nodes[] = {walk(view, "dir"), walk(view, "one"),
+		walk(view, "npm"), walk(view, "npm/left"), walk(view, "npm/left/lib"),
+		walk(view, "npm/left/lib/index.js")};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
@@ -235,9 +186,9 @@ static void every_node_is_found_again_by_its_number(void **state)
 static void parents_lead_back_to_the_root(void **state)
 {
 	struct view *view = open_view();
-	struct view_node node = WALK(view, "npm", "left", "lib", "index.js");
-	struct view_node expected[] = {WALK(view, "npm", "left", "lib"),
-		WALK(view, "npm", "left"), WALK(view, "npm"), root_node(view)};
+	struct view_node node = walk(view, "npm/left/lib/index.js");
+	struct view_node expected[] = {walk(view, "npm/left/lib"), walk(view, "npm/left"),
+		walk(view, "npm"), root_node(view)};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
@@ -254,8 +205,8 @@ static void parents_lead_back_to_the_root(void **state)
 static void names_of_one_file_share_a_node(void **state)
 {
 	struct view *view = open_view();
-	struct view_node one = WALK(view, "one");
-	struct view_node two = WALK(view, "dir", "two");
+	struct view_node one = walk(view, "one");
+	struct view_node two = walk(view, "dir/two");
 	struct view_node found;
 
 	(void)state;
@@ -270,7 +221,7 @@ static void names_of_one_file_share_a_node(void **state)
 static void a_node_that_never_was_is_stale(void **state)
 {
 	struct view *view = open_view();
-	struct view_node npm = WALK(view, "npm");
+	struct view_node npm = walk(view, "npm");
 	struct view_dir top = enter(view, &(struct view_node[]){root_node(view)}[0]);
 	uint32_t nested = catalog_lookup(top.catalog, top.index, "npm", 3);
 	const uint64_t ids[] = {0, root_node(view).catalog->entry_count + UINT64_C(1),
@@ -288,7 +239,7 @@ static void a_node_that_never_was_is_stale(void **state)
 static void a_file_cannot_be_entered(void **state)
 {
 	struct view *view = open_view();
-	struct view_node one = WALK(view, "one");
+	struct view_node one = walk(view, "one");
 	struct test_waiter w;
 	struct view_dir dir;
 
@@ -303,7 +254,7 @@ static void a_file_cannot_be_entered(void **state)
 static void many_waiters_cause_one_fetch_and_are_woken_once(void **state)
 {
 	struct view *view = open_view();
-	struct view_node npm = WALK(view, "npm");
+	struct view_node npm = walk(view, "npm");
 	struct test_waiter waiters[10];
 	struct view_dir dir;
 
@@ -324,7 +275,7 @@ static void many_waiters_cause_one_fetch_and_are_woken_once(void **state)
 static void a_failed_fetch_wakes_with_its_error_and_may_be_tried_again(void **state)
 {
 	struct view *view = open_view();
-	struct view_node npm = WALK(view, "npm");
+	struct view_node npm = walk(view, "npm");
 	struct test_waiter w;
 	struct view_dir dir;
 
@@ -342,7 +293,7 @@ static void a_failed_fetch_wakes_with_its_error_and_may_be_tried_again(void **st
 static void held_requests_end_when_the_source_does(void **state)
 {
 	struct view *view = open_view();
-	struct view_node npm = WALK(view, "npm");
+	struct view_node npm = walk(view, "npm");
 	struct test_waiter w;
 	struct view_dir dir;
 
@@ -360,13 +311,13 @@ static void held_requests_end_when_the_source_does(void **state)
 static void what_was_fetched_is_there_without_a_source(void **state)
 {
 	struct view *view = open_view();
-	struct view_node node = WALK(view, "npm", "left");
+	struct view_node node = walk(view, "npm/left");
 
 	(void)state;
 	(void)enter(view, &node);
 	close_view(view);
 	assert_int_equal(open_with(NULL, &view), 0);
-	(void)WALK(view, "npm", "left", "lib", "index.js");
+	(void)walk(view, "npm/left/lib/index.js");
 	view_free(view);
 }
 
@@ -379,7 +330,7 @@ static void without_a_source_what_is_missing_is_an_error_and_not_a_wait(void **s
 	(void)state;
 	close_view(view);
 	assert_int_equal(open_with(NULL, &view), 0);
-	struct view_node npm = WALK(view, "npm");
+	struct view_node npm = walk(view, "npm");
 
 	test_waiter_init(&w);
 	assert_int_equal(view_enter(view, &npm, &dir, &w.waiter), -EHOSTUNREACH);
@@ -432,9 +383,9 @@ static void a_root_that_belongs_elsewhere_is_refused(void **state)
 static void a_file_that_was_opened_is_noted_as_such(void **state)
 {
 	struct view *view = open_view();
-	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
-	struct view_node lib = WALK(view, "npm", "left", "lib");
-	struct view_node one = WALK(view, "one");
+	struct view_node file = walk(view, "npm/left/lib/index.js");
+	struct view_node lib = walk(view, "npm/left/lib");
+	struct view_node one = walk(view, "one");
 
 	(void)state;
 	assert_true(view_keeps_notes(&file));
@@ -454,7 +405,7 @@ static void a_file_that_was_opened_is_noted_as_such(void **state)
 static void an_open_that_memory_was_too_short_to_note_is_not_forgotten(void **state)
 {
 	struct view *view = open_view();
-	struct view_node file = WALK(view, "npm", "left", "lib", "index.js");
+	struct view_node file = walk(view, "npm/left/lib/index.js");
 
 	(void)state;
 	mem_fail_after(0);
@@ -487,7 +438,7 @@ static void without_memory_it_fails_and_recovers(void **state)
 	}
 	for (long n = 0, failures = 1; failures; n++) {
 		struct view *view = open_view();
-		struct view_node npm = WALK(view, "npm");
+		struct view_node npm = walk(view, "npm");
 		struct test_waiter w;
 		struct view_dir dir;
 
