@@ -3,7 +3,6 @@
 
 #include "cache/base/disk/io.h"
 #include "cache/base/threads/clock.h"
-#include "tests/support/fake_source.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -142,6 +141,20 @@ void pause_ms(long ms)
 	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NS_PER_MS};
 
 	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
+void built_keep(const struct built_catalog *built, struct catalog_store *store)
+{
+	const struct catalog_header *h = (const void *)built->data;
+	struct catalog *c;
+
+	if (h->flags & CATALOG_COMPOSED) {
+		assert_int_equal(
+			catalog_store_put_composed(store, &built->ref, built->data), 0);
+		return;
+	}
+	assert_int_equal(catalog_store_put(store, &built->ref, built->data, &c), 0);
+	catalog_close(c);
 }
 
 unsigned int open_descriptors(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the tests of the cache share: a directory that goes with the test, and a waiter that
- * the main thread can wait for. Includes cmocka the way it wants to be included.
+ * What the tests of the cache share: a directory that goes with the test, a waiter that the main
+ * thread can wait for, and small things. Includes cmocka the way it wants to be included.
  */
 #pragma once
 
@@ -13,7 +13,9 @@
 #include <cmocka.h>
 
 #include "cache/base/threads/mutex.h"
+#include "cache/catalog/catalog_store.h"
 #include "cache/waiter.h"
+#include "tests/support/fake_source.h"
 
 #include <stdbool.h>
 #include <sys/resource.h>
@@ -51,13 +53,14 @@ void test_waiter_release(struct test_waiter *w);
 int test_waiter_wait(struct test_waiter *w);
 unsigned int test_waiter_wakes(struct test_waiter *w);
 
-struct fake_source;
-
 /* Waits for all of them and for the source to be idle: each must have been woken once, and well.
  * Releases them. */
 void test_waiters_end(struct test_waiter *w, size_t count, struct fake_source *fake);
 
 void pause_ms(long ms);
+
+/* Puts a catalog on this machine, as published or, if it is one, as composed. */
+void built_keep(const struct built_catalog *built, struct catalog_store *store);
 
 /* Descriptors that this process holds, to tell leaks by. */
 unsigned int open_descriptors(void);

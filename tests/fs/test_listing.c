@@ -53,14 +53,6 @@ void *fuse_req_userdata(fuse_req_t req)
 	return &session;
 }
 
-static void put(const struct built_catalog *built)
-{
-	struct catalog *c;
-
-	assert_int_equal(catalog_store_put(catalogs, &built->ref, built->data, &c), 0);
-	catalog_close(c);
-}
-
 /*
  *	/gone     a file, in `before` only
  *	/pack/    nested, its catalog is here
@@ -81,9 +73,9 @@ static int make(void **state)
 	b = builder_new("");
 	builder_nested(b, BUILDER_TOP, "pack", nested);
 	after = builder_finish(b);
-	put(nested);
-	put(before);
-	put(after);
+	built_keep(nested, catalogs);
+	built_keep(before, catalogs);
+	built_keep(after, catalogs);
 	struct view_config config = {.catalogs = catalogs,
 		.root = before->ref,
 		.fetch_deadline_ns = NS_PER_SEC};
@@ -157,7 +149,7 @@ static void a_catalog_that_cannot_be_opened_fails_its_listing(void **state)
 	assert_int_equal(list(pack, false, 0).error, EIO);
 	assert_int_equal(list(pack, true, 0).error, EIO);
 	assert_int_equal(unlinkat(scratch.fd, path, 0), 0);
-	put(nested);
+	built_keep(nested, catalogs);
 	assert_int_equal(list(pack, true, 0).error, 0);
 }
 

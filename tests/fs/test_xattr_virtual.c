@@ -313,8 +313,7 @@ static void what_the_master_has_no_more_is_stale(void **state)
 	builder_file(b, BUILDER_TOP, "new", "n", 1, 64);
 	struct built_catalog *composed = builder_finish(b);
 
-	assert_int_equal(
-		catalog_store_put_composed(catalogs, &composed->ref, composed->data), 0);
+	built_keep(composed, catalogs);
 	assert_int_equal(view_flip(view, &composed->ref, 43, &changes), 0);
 	view_changes_free(changes);
 	built_free(composed);
@@ -346,16 +345,13 @@ static void what_is_being_summed_goes_with_a_flip(void **state)
 {
 	struct catalog_builder *b = builder_new("");
 	struct view_changes *changes;
-	struct catalog *opened;
 	pthread_t thread;
 
 	(void)state;
 	builder_dir(b, BUILDER_TOP, "other");
 	struct built_catalog *other = builder_finish(b);
 
-	assert_int_equal(
-		catalog_store_put(catalogs, &other->ref, other->data, &opened), 0);
-	catalog_close(opened);
+	built_keep(other, catalogs);
 	atomic_store(&is_enough, false);
 	assert_int_equal(pthread_create(&thread, NULL, sum_again_and_again, NULL), 0);
 	for (unsigned int i = 0; i < FLIPS; i++) {

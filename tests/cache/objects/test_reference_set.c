@@ -32,20 +32,6 @@ static int drop(void **state)
 	return 0;
 }
 
-static void keep(struct built_catalog *built)
-{
-	const struct catalog_header *h = (const void *)built->data;
-	struct catalog *c;
-
-	if (h->flags & CATALOG_COMPOSED) {
-		assert_int_equal(
-			catalog_store_put_composed(store, &built->ref, built->data), 0);
-		return;
-	}
-	assert_int_equal(catalog_store_put(store, &built->ref, built->data, &c), 0);
-	catalog_close(c);
-}
-
 static enum reference content(const char *text)
 {
 	struct digest digest;
@@ -79,8 +65,8 @@ static void what_the_catalogs_below_a_root_name_is_live(void **state)
 	builder_nested(b, BUILDER_TOP, "p", pkg);
 	struct built_catalog *root = builder_finish(b);
 
-	keep(pkg);
-	keep(root);
+	built_keep(pkg, store);
+	built_keep(root, store);
 	assert_int_equal(reference_set_add_view(set, store, &root->ref, NULL), 0);
 	assert_int_equal(content("at the top"), REFERENCE_LIVE);
 	assert_int_equal(content("in the package"), REFERENCE_LIVE);
@@ -110,9 +96,9 @@ static void what_only_stale_entries_name_is_told_apart(void **state)
 	file(b, "live", "both");
 	struct built_catalog *root = builder_finish(b);
 
-	keep(gone);
-	keep(live);
-	keep(root);
+	built_keep(gone, store);
+	built_keep(live, store);
+	built_keep(root, store);
 	assert_int_equal(reference_set_add_view(set, store, &root->ref, NULL), 0);
 	assert_int_equal(content("of the stale package"), REFERENCE_STALE);
 	assert_int_equal(content("of the live package"), REFERENCE_LIVE);
@@ -137,8 +123,8 @@ static void catalogs_that_are_not_here_are_counted(void **state)
 	builder_nested(b, BUILDER_TOP, "two", two);
 	struct built_catalog *root = builder_finish(b);
 
-	keep(root);
-	keep(two);
+	built_keep(root, store);
+	built_keep(two, store);
 	assert_int_equal(reference_set_add_view(set, store, &root->ref, NULL), 0);
 	assert_int_equal(reference_set_missing(set), 1);
 	assert_int_equal(content("one"), REFERENCE_NONE);
@@ -157,8 +143,8 @@ static void several_views_add_up_and_a_walk_can_be_ended(void **state)
 	atomic_bool is_cancelled = true;
 
 	(void)state;
-	keep(one);
-	keep(two);
+	built_keep(one, store);
+	built_keep(two, store);
 	assert_int_equal(reference_set_add_view(set, store, &one->ref, NULL), 0);
 	assert_int_equal(content("two"), REFERENCE_NONE);
 	assert_int_equal(reference_set_add_view(set, store, &two->ref, NULL), 0);
@@ -250,12 +236,12 @@ static void a_million_contents_take_less_than_64_mebibytes(void **state)
 		(void)snprintf(name, sizeof(name), "p%u", i);
 		packages[i] = many_holes(name, 100000, i);
 		builder_nested(b, BUILDER_TOP, name, packages[i]);
-		keep(packages[i]);
+		built_keep(packages[i], store);
 	}
 	struct built_catalog *root = builder_finish(b);
 	struct digest digest;
 
-	keep(root);
+	built_keep(root, store);
 	struct mallinfo2 before = mallinfo2();
 
 	assert_int_equal(reference_set_add_view(set, store, &root->ref, NULL), 0);
@@ -288,8 +274,8 @@ static void without_memory_it_fails_and_leaks_nothing(void **state)
 	builder_nested(b, BUILDER_TOP, "p", pkg);
 	struct built_catalog *root = builder_finish(b);
 
-	keep(pkg);
-	keep(root);
+	built_keep(pkg, store);
+	built_keep(root, store);
 	for (long n = 0; r == -ENOMEM; n++) {
 		struct reference_set *other = NULL;
 

@@ -28,14 +28,6 @@ static struct built_catalog *root;
 static struct built_catalog *nested;
 static const atomic_bool go_on;
 
-static void keep(const struct built_catalog *built)
-{
-	struct catalog *c;
-
-	assert_int_equal(catalog_store_put(catalogs, &built->ref, built->data, &c), 0);
-	catalog_close(c);
-}
-
 /* /a, /dir/b, /dir/sub/c, /dir/again (as a), /pack/d */
 static int make(void **state)
 {
@@ -62,7 +54,7 @@ static int make(void **state)
 	builder_file(b, sub, "c", "ccc", 3, 100);
 	builder_nested(b, BUILDER_TOP, "pack", nested);
 	root = builder_finish(b);
-	keep(root);
+	built_keep(root, catalogs);
 	return 0;
 }
 
@@ -111,7 +103,7 @@ static int bytes_below(const char *path)
 static void what_is_below_a_path_is_visited_once(void **state)
 {
 	(void)state;
-	keep(nested);
+	built_keep(nested, catalogs);
 	assert_int_equal(bytes_below("a"), 1);
 	assert_int_equal(bytes_below("dir/sub"), 3);
 	assert_int_equal(bytes_below("dir"), 1 + 2 + 3);
@@ -238,11 +230,11 @@ static void a_sweep_removes_exactly_what_nothing_names(void **state)
 	struct digest digest;
 
 	(void)state;
-	keep(nested);
+	built_keep(nested, catalogs);
 	builder_file(b, BUILDER_TOP, "o", "old", 3, 100);
 	struct built_catalog *old = builder_finish(b);
 
-	keep(old);
+	built_keep(old, catalogs);
 	put("a");
 	put("dddd");
 	put("old");
@@ -280,7 +272,7 @@ static void what_somebody_fills_stays_until_he_has_closed_it(void **state)
 	unsigned int removed = 0;
 
 	(void)state;
-	keep(nested);
+	built_keep(nested, catalogs);
 	builder_file(b, BUILDER_TOP, "o", "older", 5, 2);
 	struct built_catalog *built = builder_finish(b);
 	struct catalog *old = built_open(built);

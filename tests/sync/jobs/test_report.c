@@ -64,22 +64,6 @@ static int drop(void **state)
 	return 0;
 }
 
-/* Puts a built catalog on this machine. */
-static void keep(const struct built_catalog *built)
-{
-	const struct catalog_header *h = (const void *)built->data;
-	struct catalog *c;
-
-	if (h->flags & CATALOG_COMPOSED) {
-		assert_int_equal(
-			catalog_store_put_composed(catalogs, &built->ref, built->data),
-			0);
-		return;
-	}
-	assert_int_equal(catalog_store_put(catalogs, &built->ref, built->data, &c), 0);
-	catalog_close(c);
-}
-
 /* A package with the files "same" and, unless it is NULL, `name`, each holding its name and
  * `version`; `stale` is one more, kept as stale. */
 static struct built_catalog *package(
@@ -141,9 +125,9 @@ static void what_both_sides_name_is_current(void **state)
 	builder_nested(b, BUILDER_TOP, "unseen", unseen);
 	struct built_catalog *root = builder_finish(b);
 
-	keep(root);
-	keep(cached);
-	keep(partly);
+	built_keep(root, catalogs);
+	built_keep(cached, catalogs);
+	built_keep(partly, catalogs);
 	hold("same");
 	hold("f 1");
 	sides.view = sides.head = root->ref;
@@ -235,7 +219,7 @@ static void keep_trees(const struct trees *t)
 		t->added, t->kept, t->plain, t->gone, t->view, t->head};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		keep(all[i]);
+		built_keep(all[i], catalogs);
 }
 
 static void expect(const struct report *report, const char *path, enum report_state state,
@@ -305,10 +289,10 @@ static void a_skeleton_whose_packages_changed_is_itself_current(void **state)
 	struct built_catalog *view_root = builder_finish(view);
 	struct built_catalog *head_root = builder_finish(head);
 
-	keep(old);
-	keep(new);
-	keep(view_root);
-	keep(head_root);
+	built_keep(old, catalogs);
+	built_keep(new, catalogs);
+	built_keep(view_root, catalogs);
+	built_keep(head_root, catalogs);
 	sides.view = view_root->ref;
 	sides.head = head_root->ref;
 	assert_int_equal(report_make(&config, &report), 0);
@@ -328,15 +312,15 @@ static void what_is_not_known_is_not_called_current_in_silence(void **state)
 
 	(void)state;
 	make_trees(&t);
-	keep(t.view);
-	keep(t.alike);
+	built_keep(t.view, catalogs);
+	built_keep(t.alike, catalogs);
 	assert_int_equal(report_make(&config, &report), 0);
 	assert_int_equal(report->unknown_catalogs, 1);
 	assert_int_equal(find(report, "")->state, REPORT_OUT_OF_DATE);
 	assert_true(report_falls_short(report));
 	report_free(report);
 	/* the head's root alone tells that there is news below, but not how much */
-	keep(t.head);
+	built_keep(t.head, catalogs);
 	assert_int_equal(report_make(&config, &report), 0);
 	assert_int_equal(report->unknown_catalogs, 2);
 	assert_int_equal(find(report, "changed")->state, REPORT_OUT_OF_DATE);
@@ -363,8 +347,8 @@ static void what_is_pinned_or_promised_and_not_here_falls_short(void **state)
 	builder_nested(b, BUILDER_TOP, "p", p);
 	struct built_catalog *root = builder_finish(b);
 
-	keep(p);
-	keep(root);
+	built_keep(p, catalogs);
+	built_keep(root, catalogs);
 	sides.view = sides.head = root->ref;
 	assert_int_equal(run(NULL, NULL), EXIT_DONE);
 	assert_int_equal(state_db_pin_add(db, "p/f"), 0);
@@ -427,7 +411,7 @@ static void a_partial_is_partly_here(void **state)
 	struct report *report;
 
 	(void)state;
-	keep(root);
+	built_keep(root, catalogs);
 	sides.view = sides.head = root->ref;
 	assert_int_equal(digest_of("f 1", 3, &digest), 0);
 	digest_to_hex(&digest, hex);
