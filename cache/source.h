@@ -73,6 +73,8 @@ struct source_status {
 	int64_t last_contact;	/* real time in ns of the last success, 0 = never */
 	uint64_t fetched_bytes; /* payload bytes received since start */
 	uint64_t requests;
+	uint64_t missing;	/* times that a source said that it has no such object */
+	char missing_last[512]; /* the last of them: "URL: HTTP 404" */
 };
 
 struct source;

@@ -33,18 +33,22 @@ void content_warn_not_cached(struct content_store *store, int error)
 	bool is_full = error == -ENOSPC || error == -EDQUOT;
 	int64_t now_ns = clock_mono_ns();
 	int64_t before = atomic_load(&store->warned_ns);
+	char text[USAGE_TEXT_SIZE];
 
 	if (is_full)
 		usage_call_for_room(usage);
 	if (before && now_ns - before < WARN_EVERY_NS)
 		return;
-	if (atomic_compare_exchange_strong(&store->warned_ns, &before, now_ns))
-		log_warn("what is fetched cannot be kept in the cache: %s; reads go on, "
-			 "each from the source",
-			is_full && !usage_admits(usage, FRAME_MAX_BYTES)
-				? "it is as full as it may get, and letting go takes its "
-				  "time"
-				: log_strerror(error));
+	if (!atomic_compare_exchange_strong(&store->warned_ns, &before, now_ns))
+		return;
+	enum usage_bound bound =
+		is_full ? usage_bound_of(usage, FRAME_MAX_BYTES) : USAGE_UNBOUND;
+
+	usage_describe(usage, bound, text);
+	log_warn("what is fetched cannot be kept in the cache: %s%s; reads go on, "
+		 "each from the source",
+		*text ? text : log_strerror(error),
+		bound == USAGE_LIMIT ? ", and letting go takes its time" : "");
 }
 
 static bool has_piece(struct content_file *file, uint32_t piece) REQUIRES(file->lock)

@@ -47,6 +47,8 @@ struct upstream {
 	int64_t last_contact_ns; /* real time */
 	uint64_t bytes;
 	uint64_t requests;
+	uint64_t missing;
+	char missing_last[sizeof((struct source_status){0}.missing_last)];
 };
 
 static int add_site(struct upstream *u, const char *url, size_t len)
@@ -275,6 +277,9 @@ void upstream_missing(
 	unsigned long dropped = 0;
 
 	mutex_lock(&u->lock);
+	u->missing++;
+	(void)snprintf(u->missing_last, sizeof(u->missing_last), "%.240s: %s",
+		site->shown, reason);
 	bool is_logged = take_log_line_locked(site, &dropped);
 
 	mutex_unlock(&u->lock);
@@ -337,7 +342,9 @@ void upstream_status(struct upstream *u, struct source_status *out)
 		.last_contact = u->last_contact_ns,
 		.fetched_bytes = u->bytes,
 		.requests = u->requests,
+		.missing = u->missing,
 	};
+	memcpy(out->missing_last, u->missing_last, sizeof(out->missing_last));
 	if (u->count)
 		(void)snprintf(
 			out->url, sizeof(out->url), "%s", u->sites[u->current].shown);

@@ -59,7 +59,8 @@ void upstream_succeeded(
 void upstream_failed(struct upstream *upstream, size_t index, enum upstream_fault fault,
 	int64_t start_ns, const char *object, const char *reason);
 
-/* The source answered that it has no such object: no fault, but worth a line. */
+/* The source answered that it has no such object: no fault, but worth a line; upstream_status() tells
+ * the last. */
 void upstream_missing(
 	struct upstream *upstream, size_t index, const char *object, const char *reason);
 

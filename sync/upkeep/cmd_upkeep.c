@@ -198,8 +198,7 @@ static void print_result(const cJSON *task)
 			control_number(task, "damaged", 0));
 	else
 		printf("%.0f contents here, %s fetched, %s re-used\n",
-			control_number(task, "contents", 0) -
-				control_number(task, "contents_failed", 0),
+			control_number(task, "contents_done", 0),
 			cli_bytes(control_number(task, "bytes_fetched", 0)).text,
 			cli_bytes(control_number(task, "bytes_reused", 0)).text);
 	cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(task, "paths"))

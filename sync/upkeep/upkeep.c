@@ -274,6 +274,7 @@ static void tell(struct upkeep_task *task, cJSON *answer)
 		{"bytes_reused", atomic_load(&task->progress.bytes_reused)},
 		{"bytes_total", atomic_load(&task->bytes_total)},
 		{"contents", atomic_load(&task->looked_at)},
+		{"contents_done", atomic_load(&task->progress.contents_done)},
 		{"contents_failed", atomic_load(&task->progress.contents_failed)},
 		{"removed", atomic_load(&task->removed)},
 		{"removed_bytes", atomic_load(&task->removed_bytes)},

@@ -5,6 +5,7 @@
 #include "cache/base/memory.h"
 #include "cache/below.h"
 #include "cache/content/content_verify.h"
+#include "cache/content/fetch/reasons.h"
 #include "cache/objects/partial_files.h"
 #include "cache/reference_set.h"
 #include "sync/reconcile/plan/catalog_loader.h"
@@ -20,6 +21,7 @@ struct work {
 	struct catalog_loader *loader;
 	struct reference_set *pinned; /* evict only; may be NULL */
 	struct catalog *catalog;      /* being prefetched */
+	struct fetch_reasons reasons;
 };
 
 void upkeep_task_free(struct upkeep_task *task)
@@ -84,11 +86,13 @@ static int get_here(void *arg, const struct catalog_ref *ref, struct catalog **o
 static int get_anywhere(void *arg, const struct catalog_ref *ref, struct catalog **out)
 {
 	const struct work *work = arg;
+	char reason[FETCH_REASON_SIZE];
 	int r = catalog_loader_get(work->loader, ref, out);
 
 	if (r >= 0 || r == -ECANCELED || r == -ENOMEM)
 		return r;
-	say(work->task, "a catalog cannot be had: %s", log_strerror(r));
+	fetch_reasons_text(&work->reasons, r, reason);
+	say(work->task, "a catalog cannot be had: %s", reason);
 	return -ENOENT;
 }
 
@@ -113,9 +117,11 @@ static int add_up(
 static void note_failed(void *arg, uint32_t content, int error)
 {
 	const struct work *work = arg;
+	char reason[FETCH_REASON_SIZE];
 
 	name_content(work->task, work->catalog, content);
-	say(work->task, "not everything could be fetched: %s", log_strerror(error));
+	fetch_reasons_text(&work->reasons, error, reason);
+	say(work->task, "not everything could be fetched: %s", reason);
 }
 
 static int fetch(
@@ -252,8 +258,11 @@ static int prepare(struct work *work, const struct catalog_ref *root)
 	return 0;
 }
 
-static void settle(struct upkeep_task *task, int r, const char *path)
+static void settle(const struct work *work, int r, const char *path)
 {
+	struct upkeep_task *task = work->task;
+	char reason[FETCH_REASON_SIZE];
+
 	if (r == -ECANCELED) {
 		atomic_store(&task->state, UPKEEP_CANCELLED);
 		return;
@@ -262,8 +271,10 @@ static void settle(struct upkeep_task *task, int r, const char *path)
 		say(task, "there is no %s", path);
 	else if (r == -EAGAIN)
 		say(task, "a catalog on the way to %s is not here", path);
-	else if (r < 0)
-		say(task, "%s: %s", *path ? path : "/", log_strerror(r));
+	else if (r < 0) {
+		fetch_reasons_text(&work->reasons, r, reason);
+		say(task, "%s: %s", *path ? path : "/", reason);
+	}
 	bool is_short =
 		r < 0 || atomic_load(&task->progress.contents_failed) ||
 		(task->kind <= UPKEEP_PREFETCH && atomic_load(&task->missing_catalogs));
@@ -277,6 +288,7 @@ void upkeep_task_run(struct upkeep_task *task, const struct upkeep_config *confi
 	struct catalog_ref roots[JUDGE_ROOTS_MAX];
 	const char *path = "";
 
+	fetch_reasons_begin(&work.reasons, config->source, config->objects);
 	atomic_store(&task->state, UPKEEP_RUNNING);
 	int r = config->roots(config->arg, roots) ? prepare(&work, &roots[0]) : -ENODATA;
 
@@ -288,5 +300,5 @@ void upkeep_task_run(struct upkeep_task *task, const struct upkeep_config *confi
 	if (work.loader)
 		catalog_loader_free(work.loader);
 	reference_set_free(work.pinned);
-	settle(task, r, path);
+	settle(&work, r, path);
 }

@@ -75,6 +75,15 @@ for i in 0 2 3 4 5 6 7; do
 done
 assert_state set/1 pinned
 assert_state top/deep pinned
+
+step "a limit that a pin or a sync hits is named, and what is in use"
+assert_exit 1 "$DEPOTFS" pin set
+assert_says "pin failed: set: the mount's cache_limit is reached: .* of 4.0 MiB are in use"
+! grep '8 contents here' "$work/said" || fail "what did not land is counted"
+! grep 'disk is full' "$work/said" || fail "the disk is blamed for the limit"
+assert_exit 0 "$DEPOTFS" unpin set
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --prefetch all --wait
+assert_says "not all could be fetched ahead: the mount's cache_limit is reached"
 cd "$work"
 unmount mnt
 mount_depot mnt "$http_url" timeout=2
@@ -123,5 +132,21 @@ expect_errors mnt 'cannot (fetch|read|be had)|no source answers'
 assert_exit 1 "$DEPOTFS" prefetch set
 assert_says 'set/6|source'
 assert_exit 0 "$DEPOTFS" verify set
+cd "$work"
+unmount mnt
+
+step "what no source has is said of the source"
+start_bad_server "$work/depot" 404 --only '/pack/*'
+mount_depot mnt "$bad_url"
+expect_errors mnt 'cannot fetch|no source'
+cd "$work/mnt"
+assert_exit 0 "$DEPOTFS" evict .
+assert_exit 1 "$DEPOTFS" prefetch set/3
+assert_says "not everything could be fetched: no source has it \\($bad_url: HTTP 404\\)"
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --prefetch 'set/*' --wait
+run=$("$DEPOTFS" history "$work/mnt" | awk 'NR == 2 { print $1 }')
+assert_exit 0 "$DEPOTFS" job show "$work/mnt" "$run"
+assert_says "set/3.*no source has it \\($bad_url: HTTP 404\\)"
+! grep 'No such file' "$work/said" || fail "a file here is blamed for the source"
 cd "$work"
 unmount mnt

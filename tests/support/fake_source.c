@@ -46,6 +46,7 @@ struct fake_source {
 	unsigned int catalog_count;
 	unsigned int refused;
 	uint64_t requests;
+	uint64_t missing; /* of those, how many failed with -ENOENT */
 };
 
 static void enqueue(struct fake_source *fake, struct job job)
@@ -191,6 +192,8 @@ static void *work(void *arg)
 		struct job *j = fake->first;
 		int error = fake->is_ending || fake->cancelled ? -ECANCELED : fake->error;
 
+		fake->missing += error == -ENOENT;
+
 		fake->first = j->next;
 		if (!fake->first)
 			fake->last = NULL;
@@ -228,6 +231,9 @@ static void status(struct source *source, struct source_status *out)
 	mutex_lock(&fake->lock);
 	out->is_online = fake->error == 0;
 	out->requests = fake->requests;
+	out->missing = fake->missing;
+	(void)snprintf(out->missing_last, sizeof(out->missing_last), "%s",
+		fake->missing ? "fake://depot: HTTP 404" : "");
 	mutex_unlock(&fake->lock);
 	(void)snprintf(out->url, sizeof(out->url), "fake://depot");
 }

@@ -263,6 +263,7 @@ static int make_room(struct evictor *e, bool is_refused)
 		warn_full(e, wanted - planned);
 	/* with nothing left to give, what lands would only fill the disk to the brim */
 	r = look_at_disk(e, &room);
+	atomic_store(&e->usage->floor_bytes, room.floor_bytes);
 	atomic_store(&e->usage->is_closed,
 		r == 0 && planned < wanted && room.free_bytes < room.floor_bytes);
 	int64_t end_ns = clock_mono_ns();

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/objects/bounds/usage.h"
 
+#include "cache/base/cli.h"
+
+#include <stdio.h>
 #include <sys/eventfd.h>
 
 /* Asking the file system for its free room costs a system call: once in this many bytes. */
@@ -44,13 +47,68 @@ void usage_move(struct usage *usage, enum usage_kind kind, int64_t delta)
 		usage_wake(usage);
 }
 
-bool usage_admits(const struct usage *usage, uint64_t bytes)
+enum usage_bound usage_bound_of(const struct usage *usage, uint64_t bytes)
 {
 	uint64_t limit = atomic_load(&usage->limit_bytes);
 
 	if (atomic_load(&usage->is_closed))
-		return false;
-	return !limit || (bytes <= limit && usage_total(usage) <= limit - bytes);
+		return USAGE_FLOOR;
+	return !limit || (bytes <= limit && usage_total(usage) <= limit - bytes)
+		       ? USAGE_UNBOUND
+		       : USAGE_LIMIT;
+}
+
+bool usage_admits(struct usage *usage, uint64_t bytes)
+{
+	enum usage_bound bound = usage_bound_of(usage, bytes);
+
+	if (bound == USAGE_UNBOUND)
+		return true;
+	if (bound == USAGE_LIMIT)
+		atomic_store(&usage->refused_at_bytes, usage_total(usage));
+	atomic_fetch_add(&usage->refused[bound], 1);
+	return false;
+}
+
+struct usage_refusals usage_refusals(const struct usage *usage)
+{
+	struct usage_refusals refusals;
+
+	for (int i = 0; i < USAGE_BOUNDS; i++)
+		refusals.count[i] = atomic_load(&usage->refused[i]);
+	return refusals;
+}
+
+enum usage_bound usage_refused_since(
+	const struct usage *usage, const struct usage_refusals *before)
+{
+	if (atomic_load(&usage->refused[USAGE_LIMIT]) != before->count[USAGE_LIMIT])
+		return USAGE_LIMIT;
+	return atomic_load(&usage->refused[USAGE_FLOOR]) != before->count[USAGE_FLOOR]
+		       ? USAGE_FLOOR
+		       : USAGE_UNBOUND;
+}
+
+void usage_describe(
+	const struct usage *usage, enum usage_bound bound, char out[USAGE_TEXT_SIZE])
+{
+	/* room may have been made since */
+	uint64_t then = atomic_load(&usage->refused_at_bytes);
+	uint64_t now = usage_total(usage);
+	double limit = (double)atomic_load(&usage->limit_bytes);
+	double floor = (double)atomic_load(&usage->floor_bytes);
+
+	out[0] = '\0';
+	if (bound == USAGE_LIMIT)
+		(void)snprintf(out, USAGE_TEXT_SIZE,
+			"the mount's cache_limit is reached: %s of %s are in use",
+			cli_bytes((double)(then > now ? then : now)).text,
+			cli_bytes(limit).text);
+	else if (bound == USAGE_FLOOR)
+		(void)snprintf(out, USAGE_TEXT_SIZE,
+			"the mount's cache_free wants %s free on the cache's disk, and "
+			"nothing is left to let go",
+			cli_bytes(floor).text);
 }
 
 void usage_call_for_room(struct usage *usage)

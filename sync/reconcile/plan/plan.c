@@ -3,6 +3,7 @@
 
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "cache/content/fetch/reasons.h"
 #include "sync/reconcile/plan/plan_state.h"
 
 #include <errno.h>
@@ -44,16 +45,21 @@ int plan_make(const struct plan_config *config, struct plan **out)
 		return -ENOMEM;
 	plan->catalogs = config->catalogs;
 	plan->old_root = config->old.root;
+	struct fetch_reasons reasons;
+	char reason[FETCH_REASON_SIZE];
+
+	fetch_reasons_begin(&reasons, config->source, NULL);
 	int r = fill(config, plan);
 
 	if (r < 0) {
 		plan_free(plan);
 		if (r == -ENOMEM || r == -ECANCELED || r == -EINVAL)
 			return r;
+		fetch_reasons_text(&reasons, r, reason);
 		return log_error_errno(r,
 			"cannot compare revision %llu with what is shown: %s; the view "
 			"stays as it is",
-			(unsigned long long)config->new.revision, log_strerror(r));
+			(unsigned long long)config->new.revision, reason);
 	}
 	*out = plan;
 	return 0;

@@ -84,15 +84,17 @@ static int make_plan(
 		.globs = selection->globs,
 		.glob_count = selection->count,
 	};
+	char reason[FETCH_REASON_SIZE];
 
 	enter_phase(run, RUN_PHASE_PLANNING);
 	int r = plan_make(&config, out);
 
-	if (r < 0 && r != -ECANCELED)
-		return run_note_error(run, r,
-			"the catalogs of revision %" PRIu64 " cannot be had: %s",
-			run->head->revision, log_strerror(r));
-	return r;
+	if (r == 0 || r == -ECANCELED)
+		return r;
+	fetch_reasons_text(&run->reasons, r, reason);
+	return run_note_error(run, r,
+		"the catalogs of revision %" PRIu64 " cannot be had: %s",
+		run->head->revision, reason);
 }
 
 static void take_counts(struct run *run, const struct plan *plan)
@@ -339,6 +341,7 @@ int run_execute(struct run *run)
 	AUTO_GLOB_LIST struct glob_list selection = {0};
 	int r = glob_list_parse(run->record->selection, &selection);
 
+	fetch_reasons_begin(&run->reasons, run->env->source, run->env->objects);
 	if (r == 0)
 		r = execute(run, &selection);
 	else

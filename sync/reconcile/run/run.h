@@ -13,6 +13,7 @@
 #include "cache/catalog/catalog_store.h"
 #include "cache/content/content.h"
 #include "cache/content/fetch/prefetch.h"
+#include "cache/content/fetch/reasons.h"
 #include "cache/pins.h"
 #include "cache/state/run_records.h"
 #include "cache/state/state_db.h"
@@ -74,6 +75,7 @@ struct run {
 	struct run_progress *progress;
 	const atomic_bool *is_cancelled;
 	struct job_log *log;
+	struct fetch_reasons reasons;	/* since it began */
 	bool is_held;			/* the guard or pre_sync does not let it go on */
 	int64_t next_attempt_ns;	/* real time, if this one fails; 0: none */
 	bool has_changes;		/* the plan's root is not what is shown */

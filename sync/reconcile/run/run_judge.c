@@ -28,10 +28,13 @@ static int loader_new(const struct run *run, struct catalog_loader **out)
 
 static int note_catalogs(struct run *run, int error)
 {
+	char reason[FETCH_REASON_SIZE];
+
 	if (error >= 0 || error == -ECANCELED)
 		return error;
-	return run_note_error(run, error,
-		"the catalogs of what is shown cannot be had: %s", log_strerror(error));
+	fetch_reasons_text(&run->reasons, error, reason);
+	return run_note_error(
+		run, error, "the catalogs of what is shown cannot be had: %s", reason);
 }
 
 /* What `percent` of the entries is; the product of both may be more than a number holds. */

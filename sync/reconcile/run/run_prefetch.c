@@ -40,6 +40,7 @@ static void note_failed(
 	void *arg, const struct catalog *catalog, uint32_t content, int error)
 {
 	struct prefetch *p = arg;
+	char reason[FETCH_REASON_SIZE];
 	char path[PATH_MAX];
 
 	p->run->record->counts.skipped++;
@@ -54,13 +55,13 @@ static void note_failed(
 		if (catalog_path_of(catalog, i, path, sizeof(path)) < 0)
 			(void)snprintf(path, sizeof(path), "%.*s/...",
 				(int)catalog->path_length, catalog->path);
-		const struct skipped_record skipped = {
-			.path = path, .reason = log_strerror(error)};
+		fetch_reasons_text(&p->run->reasons, error, reason);
+		const struct skipped_record skipped = {.path = path, .reason = reason};
 
 		if (state_db_skipped_add(
 			    p->run->env->state, p->run->record->id, &skipped, 1) == 0)
 			p->recorded++;
-		job_log_print(p->run->log, "skipped %s: %s", path, log_strerror(error));
+		job_log_print(p->run->log, "skipped %s: %s", path, reason);
 		return;
 	}
 }
@@ -376,6 +377,7 @@ static int fetch_pinned(struct prefetch *p)
 static int judge(struct prefetch *p, int error)
 {
 	struct run *run = p->run;
+	char reason[FETCH_REASON_SIZE];
 
 	/* a package of which something came before the sources went is not an error by itself */
 	if (error == 0 && p->is_unreachable && p->policy.kind == PREFETCH_ALL)
@@ -385,8 +387,8 @@ static int judge(struct prefetch *p, int error)
 	if (error == -EHOSTUNREACH && p->policy.kind == PREFETCH_ALL)
 		return run_note_error(
 			run, error, "no source answers, so not all can be fetched ahead");
-	(void)run_note_error(
-		run, error, "not all could be fetched ahead: %s", log_strerror(error));
+	fetch_reasons_text(&run->reasons, error, reason);
+	(void)run_note_error(run, error, "not all could be fetched ahead: %s", reason);
 	return 0;
 }
 

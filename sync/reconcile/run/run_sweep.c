@@ -223,19 +223,19 @@ static void note_failed(
 	void *arg, const struct catalog *catalog, uint32_t content, int error)
 {
 	struct check *check = arg;
+	char reason[FETCH_REASON_SIZE];
 	char path[PATH_MAX] = "?";
 
 	check->run->record->counts.skipped++;
 	(void)path_of(catalog, content, path, sizeof(path));
-	const struct skipped_record skipped = {
-		.path = path, .reason = log_strerror(error)};
+	fetch_reasons_text(&check->run->reasons, error, reason);
+	const struct skipped_record skipped = {.path = path, .reason = reason};
 
 	if (check->recorded < SKIPPED_MAX &&
 		state_db_skipped_add(
 			check->run->env->state, check->run->record->id, &skipped, 1) == 0)
 		check->recorded++;
-	job_log_print(check->run->log, "cannot be repaired yet: %s: %s", path,
-		log_strerror(error));
+	job_log_print(check->run->log, "cannot be repaired yet: %s: %s", path, reason);
 }
 
 static int repair(struct check *check)
@@ -286,15 +286,17 @@ int run_sweep(struct run *run)
 		.source = run->env->source,
 		.is_cancelled = run->is_cancelled,
 		.timeout_ns = run->env->timeout_ns};
+	char reason[FETCH_REASON_SIZE];
 	int r = catalog_loader_new(&config, &check.loader);
 
 	if (r == 0)
 		r = sweep(&check);
 	catalog_loader_free(check.loader);
 	free(check.damaged);
-	if (r < 0 && r != -ECANCELED)
-		return run_note_error(run, r,
-			"the view is the master's, but the disk was not gone through: %s",
-			log_strerror(r));
-	return r;
+	if (r == 0 || r == -ECANCELED)
+		return r;
+	fetch_reasons_text(&run->reasons, r, reason);
+	return run_note_error(run, r,
+		"the view is the master's, but the disk was not gone through: %s",
+		reason);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/content/content_scene.h"
 
+#include "cache/base/cli.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/content/fetch/prefetch.h"
+#include "cache/content/fetch/reasons.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -294,6 +296,70 @@ static void a_full_disk_ends_it(void **state)
 	expect_all_here();
 }
 
+/* What the admin is told of a prefetch of all that ended with `error`, or failed with it. */
+static const char *told(int result, int error)
+{
+	static char text[FETCH_REASON_SIZE];
+	struct fetch_reasons reasons;
+
+	fetch_reasons_begin(&reasons, fake_source_of(fake), objects);
+	assert_int_equal(prefetch(NULL, 0, NULL), result);
+	fetch_reasons_text(&reasons, error, text);
+	assert_true(fake_source_wait_idle(fake));
+	return text;
+}
+
+static void a_bound_that_is_reached_is_named_and_no_disk_blamed(void **state)
+{
+	struct usage *usage = object_store_usage(objects);
+	struct fetch_reasons reasons;
+	char text[FETCH_REASON_SIZE];
+	char wanted[FETCH_REASON_SIZE];
+
+	(void)state;
+	fetch_reasons_begin(&reasons, fake_source_of(fake), objects);
+	atomic_store(&usage->limit_bytes, 256 * 1024);
+	assert_int_equal(prefetch(NULL, 0, NULL), -ENOSPC);
+	assert_true(fake_source_wait_idle(fake));
+	(void)snprintf(wanted, sizeof(wanted),
+		"the mount's cache_limit is reached: %s of 256 KiB are in use; change "
+		"that option, or unpin or evict something",
+		cli_bytes((double)usage_total(usage)).text);
+	fetch_reasons_text(&reasons, -ENOSPC, text);
+	assert_string_equal(text, wanted);
+	/* room that is made meanwhile does not change what was refused */
+	int64_t here = atomic_load(&usage->bytes[USAGE_OBJECTS]);
+
+	usage_move(usage, USAGE_OBJECTS, -here);
+	fetch_reasons_text(&reasons, -ENOSPC, text);
+	usage_move(usage, USAGE_OBJECTS, here);
+	assert_string_equal(text, wanted);
+	atomic_store(&usage->limit_bytes, 0);
+	atomic_store(&usage->floor_bytes, 7 * 1024 * 1024);
+	atomic_store(&usage->is_closed, true);
+	assert_string_equal(told(-ENOSPC, -ENOSPC),
+		"the mount's cache_free wants 7.0 MiB free on the cache's disk, and "
+		"nothing is left to let go; change that option, or unpin or evict "
+		"something");
+	/* what they refused before is not why the disk refuses */
+	atomic_store(&usage->is_closed, false);
+	limit_file_bytes(4);
+	assert_string_equal(told(-ENOSPC, -ENOSPC), "the disk is full");
+	limit_file_bytes(RLIM_INFINITY);
+}
+
+static void what_no_source_has_is_said_of_the_source_and_not_of_a_file_here(void **state)
+{
+	(void)state;
+	fake_source_fail(fake, -ENOENT);
+	assert_string_equal(
+		told(0, -ENOENT), "no source has it (fake://depot: HTTP 404)");
+	assert_int_equal(failed_with, -ENOENT);
+	fake_source_fail(fake, 0);
+	/* the cache's own files may be missing, too */
+	assert_string_equal(told(0, -ENOENT), "No such file or directory");
+}
+
 static void without_memory_it_fails_and_the_next_one_works(void **state)
 {
 	int r = -ENOMEM;
@@ -325,6 +391,8 @@ int main(void)
 		T(without_a_source_it_says_so),
 		T(what_cannot_be_had_is_named_and_the_rest_comes),
 		T(a_full_disk_ends_it),
+		T(a_bound_that_is_reached_is_named_and_no_disk_blamed),
+		T(what_no_source_has_is_said_of_the_source_and_not_of_a_file_here),
 		T(without_memory_it_fails_and_the_next_one_works),
 	};
 

@@ -112,6 +112,32 @@ static void no_misbehaviour_gets_a_wrong_byte_through(void **state)
 	}
 }
 
+static void what_a_source_has_not_is_told_with_its_address(void **state)
+{
+	struct server server;
+	struct source_status st;
+	struct waited w;
+	char wanted[sizeof(st.missing_last)];
+
+	(void)state;
+	server_start(&server, depot.dir, "404", NULL, NULL);
+	struct fetcher *fetcher = open_fetcher(server.url);
+
+	source_status(fetcher_source(fetcher), &st);
+	assert_int_equal(st.missing, 0);
+	assert_string_equal(st.missing_last, "");
+	wait_init(&w, &depot);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, TIMEOUT_MS);
+	assert_int_equal(wait_end(&w, 20), -ENOENT);
+	source_status(fetcher_source(fetcher), &st);
+	(void)snprintf(wanted, sizeof(wanted), "%s: HTTP 404", server.url);
+	assert_int_equal(st.missing, 1);
+	assert_string_equal(st.missing_last, wanted);
+	fetcher_free(fetcher);
+	wait_release(&w);
+	server_stop(&server);
+}
+
 static void a_broken_body_is_continued_where_it_broke(void **state)
 {
 	static const char *const modes[] = {"short", "close"};
@@ -526,6 +552,7 @@ int main(void)
 		cmocka_unit_test(frames_come_over_http),
 		cmocka_unit_test(a_catalog_comes_whole_and_checked),
 		cmocka_unit_test(no_misbehaviour_gets_a_wrong_byte_through),
+		cmocka_unit_test(what_a_source_has_not_is_told_with_its_address),
 		cmocka_unit_test(a_broken_body_is_continued_where_it_broke),
 		cmocka_unit_test(an_endless_body_brings_what_was_asked_for_and_no_more),
 		cmocka_unit_test(another_source_helps_out),
