@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/base/cli.h"
 #include "cache/base/log.h"
+#include "sync/jobs/commands/window_notice.h"
 #include "sync/jobs/progress/progress_show.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/upkeep/commands.h"
@@ -159,10 +160,39 @@ static bool is_over(const cJSON *task)
 	return strcmp(state, "queued") != 0 && strcmp(state, "running") != 0;
 }
 
+static bool is_fetching(const char *verb)
+{
+	return strcmp(verb, "pin") == 0 || strcmp(verb, "prefetch") == 0;
+}
+
+/* Says so if it waits for a window, as the task before it may. */
+static void tell_window(
+	struct progress_show *progress, struct window_notice *notice, const cJSON *task)
+{
+	const char *verb = control_text(task, "verb", "");
+	const char *behind = control_text(task, "behind", "");
+	struct window_wait wait;
+	char how_far[64];
+
+	if (!is_fetching(*behind ? behind : verb))
+		return;
+	(void)snprintf(how_far, sizeof(how_far), "%s %.0f %.0f", behind,
+		control_number(task, "bytes_fetched", 0),
+		control_number(task, "bytes_reused", 0));
+	if (!window_notice_look(notice, how_far, &wait))
+		return;
+	progress_show_end(progress);
+	log_info("%s waits for a %s%s: background fetching pauses, %s. To go on at once, "
+		 "change the windows and 'depotfs reload %s'; what is read comes at once",
+		verb, behind, *behind ? ", which waits for a window" : "window",
+		wait.until, notice->mountpoint);
+}
+
 /* The task as it ended; NULL if the daemon cannot be asked any more. */
 static cJSON *wait_for(const char *mountpoint, double id)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+	struct window_notice notice = {.mountpoint = mountpoint};
 	struct progress_show progress;
 	cJSON *task;
 
@@ -175,6 +205,7 @@ static cJSON *wait_for(const char *mountpoint, double id)
 				(uint64_t)(control_number(task, "bytes_fetched", 0) +
 					   control_number(task, "bytes_reused", 0)),
 				(uint64_t)total);
+		tell_window(&progress, &notice, task);
 		cJSON_Delete(task);
 		(void)nanosleep(&pause, NULL);
 	}

@@ -261,9 +261,22 @@ static int answer_pins(void *arg, const cJSON *request, cJSON *answer)
 	return 0;
 }
 
+static const char *const kinds[] = {"pin", "prefetch", "evict", "verify"};
+
+/* What is being done while a task waits for its turn. */
+static void tell_behind(const struct upkeep *u, const struct upkeep_task *task,
+	cJSON *answer) REQUIRES(u->lock)
+{
+	const struct upkeep_task *before = u->tasks;
+
+	while (before && atomic_load(&before->state) != UPKEEP_RUNNING)
+		before = before->next;
+	if (before && atomic_load(&task->state) == UPKEEP_QUEUED)
+		cJSON_AddStringToObject(answer, "behind", kinds[before->kind]);
+}
+
 static void tell(struct upkeep_task *task, cJSON *answer)
 {
-	static const char *const kinds[] = {"pin", "prefetch", "evict", "verify"};
 	static const char *const states[] = {
 		"queued", "running", "done", "failed", "cancelled"};
 	const struct {
@@ -314,8 +327,10 @@ static int with_task(
 			answer, -ENOENT, "there is no task %.0f (any more)", id);
 	if (task && is_cancel)
 		atomic_store(&task->is_cancelled, true);
-	if (task)
+	if (task) {
 		tell(task, answer);
+		tell_behind(u, task, answer);
+	}
 	mutex_unlock(&u->lock);
 	return r;
 }

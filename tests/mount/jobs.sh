@@ -199,8 +199,10 @@ printf '[windows never]\nallow = %s 00:00-00:01\ntz = UTC\n' \
 "$DEPOTFS" reload "$work/mnt"
 random_file "$work/tree/pkg/b/big" 20000000
 next_revision
-"$DEPOTFS" sync "$work/mnt" --prefetch all >/dev/null
+"$DEPOTFS" sync "$work/mnt" --prefetch all --wait >"$work/sync.said" 2>&1 &
+waiting=($!)
 wait_for 10 has_phase fetching
+held=$("$DEPOTFS" jobs "$work/mnt" --json | jq .runs[0].run)
 sleep 2
 has_phase fetching || fail "background work goes on outside of the windows: $(phase)"
 shows 6 || fail "the mount was switched over"
@@ -208,10 +210,50 @@ assert_exit 0 "$DEPOTFS" jobs "$work/mnt"
 assert_says 'until the window opens'
 find "$work/mnt.cache/objects" -type f -delete
 cmp "$work/tree/pkg/a/file" "$work/mnt/pkg/a/file"
+
+step "who waits for a window is told so once, until when, and how to go on at once"
+opens=$("$DEPOTFS" jobs "$work/mnt" --json | jq -r .window_changes)
+# is_told FILE TEXT
+is_told()
+{
+	grep -qE "^depotfs: $2: background fetching pauses, until one opens at $opens\. To go on at once" \
+		"$work/$1"
+}
+wait_for 10 is_told sync.said "run $held waits for a window"
+"$DEPOTFS" sync "$work/mnt" --prefetch none --wait >"$work/next.said" 2>&1 &
+waiting+=($!)
+"$DEPOTFS" prefetch "$work/mnt/pkg/a/1" >"$work/prefetch.said" 2>&1 &
+waiting+=($!)
+wait_for 10 is_told prefetch.said "prefetch waits for a window"
+"$DEPOTFS" verify "$work/mnt/pkg/a/1" >"$work/verify.said" 2>&1 &
+waiting+=($!)
+wait_for 10 is_told verify.said "verify waits for a prefetch, which waits for a window"
+wait_for 10 is_told next.said "run [0-9]+ waits for run $held; run $held waits for a window"
 sed -i '/^\[windows/,$d' "$work/conf"
 "$DEPOTFS" reload "$work/mnt"
 wait_for 30 shows 7
 assert_state "$work/mnt/pkg/b/big" cached
+for pid in "${waiting[@]}"; do
+	wait "$pid"
+done
+for file in sync next prefetch verify; do
+	assert_equal "lines that tell of the window in $file.said" \
+		"$(grep -c 'waits for a window' "$work/$file.said")" 1
+done
+
+step "what is said of going on at once is so"
+printf '[windows never]\nallow = %s 00:00-00:01\ntz = UTC\n' \
+	"$(date -u -d '3 days' +%a | tr '[:upper:]' '[:lower:]')" >>"$work/conf"
+"$DEPOTFS" reload "$work/mnt"
+next_revision
+"$DEPOTFS" sync "$work/mnt" --prefetch all >/dev/null
+wait_for 10 has_phase fetching
+assert_exit 0 "$DEPOTFS" job cancel "$work/mnt" "$(last_run run)"
+assert_exit 0 "$DEPOTFS" sync "$work/mnt" --prefetch none --wait
+! grep 'waits for a window' "$work/said" || fail "a sync that fetches nothing waits"
+shows 8 || fail "the sync without prefetch did not switch over"
+sed -i '/^\[windows/,$d' "$work/conf"
+"$DEPOTFS" reload "$work/mnt"
 printf '[mirror]\ncolour = red\n' >"$work/conf"
 assert_exit 1 "$DEPOTFS" reload "$work/mnt"
 assert_says "line 2: there is no setting 'colour' \\($work/conf\\)"

@@ -4,6 +4,7 @@
 #include "cache/base/cli.h"
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
+#include "sync/jobs/commands/window_notice.h"
 #include "sync/jobs/progress/progress_show.h"
 #include "sync/jobs/records/record_json.h"
 #include "sync/watch/control_verbs.h"
@@ -41,10 +42,36 @@ static void show(struct progress_show *progress, const cJSON *run)
 		(uint64_t)control_number(p, "bytes_total", 0));
 }
 
+/* Says so if it waits for a window, as the run before it may. */
+static void tell_window(struct progress_show *progress, struct window_notice *notice,
+	double id, const cJSON *run)
+{
+	const cJSON *p = cJSON_GetObjectItemCaseSensitive(run, "progress");
+	struct window_wait wait;
+	char how_far[64];
+	char behind[64] = "";
+
+	(void)snprintf(how_far, sizeof(how_far), "%s %.0f", control_text(p, "phase", ""),
+		control_number(p, "bytes_done", 0));
+	if (!window_notice_look(notice, how_far, &wait))
+		return;
+	if (wait.run != id)
+		(void)snprintf(behind, sizeof(behind), "run %.0f waits for run %.0f; ",
+			id, wait.run);
+	progress_show_end(progress);
+	log_info(
+		"%srun %.0f waits for a window: background fetching pauses, %s. To go on "
+		"at once: 'depotfs job cancel %s %.0f', then the sync with --prefetch "
+		"none; or change the windows and 'depotfs reload %s'",
+		behind, wait.run, wait.until, notice->mountpoint, wait.run,
+		notice->mountpoint);
+}
+
 /* The run as it ended; NULL if the daemon cannot be asked any more. */
 static cJSON *wait_for(const char *mountpoint, double id, bool is_shown)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+	struct window_notice notice = {.mountpoint = mountpoint, .is_for_run = true};
 	struct progress_show progress;
 	cJSON *run;
 
@@ -52,6 +79,7 @@ static cJSON *wait_for(const char *mountpoint, double id, bool is_shown)
 	while ((run = ask(mountpoint, id)) && !is_over(run)) {
 		if (is_shown)
 			show(&progress, run);
+		tell_window(&progress, &notice, id, run);
 		cJSON_Delete(run);
 		(void)nanosleep(&pause, NULL);
 	}
