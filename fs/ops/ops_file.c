@@ -25,6 +25,8 @@ static int count_open(struct session *session, fuse_req_t req, fuse_ino_t ino,
 
 	if (open_files_join(files, ino, &id))
 		return id;
+	/* its inode may have to come from the disk, and one in doubt is hashed */
+	turns_pass(&session->turns);
 	int fd = object_store_get(
 		session->config.objects, &content->digest, content->size);
 

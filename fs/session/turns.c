@@ -10,11 +10,10 @@
 
 #define TICK_MS	   4
 #define IDLE_TICKS 25 /* without a request: sleep until there is one */
-#define TURNS_MOST 16 /* libfuse has 10 threads */
 #define SLEPT_NS                                                                         \
-	5000 /* a read(2) that took longer has slept: a request is copied in 1,000 */
-#define BACKLOG 32 /* so many requests in a tick, and no sleep: they queue up */
-#define HURRIED 4  /* so many sleeps in a tick: somebody waits for each answer */
+	5000	  /* a read(2) that took longer has slept: a request is copied in 1,000 */
+#define BACKLOG 4 /* so many requests in a tick, and no sleep: they queue up */
+#define HURRIED 4 /* so many sleeps in a tick: somebody waits for each answer */
 
 static _Thread_local bool has_turn;
 
@@ -29,25 +28,24 @@ static bool must_wait(struct turns *t)
 	return !has_turn && !atomic_load_explicit(&t->is_over, memory_order_relaxed);
 }
 
+/* One turn more, unless there is one that nobody takes: then it is threads that are missing. So
+ * there are never more turns than threads, but for those that went with a thread. */
 static void add(struct turns *t)
 {
-	if (atomic_load(&t->count) >= TURNS_MOST)
+	int unused = 0;
+
+	(void)sem_getvalue(&t->free, &unused);
+	if (unused > 0)
 		return;
 	atomic_fetch_add(&t->count, 1);
 	(void)sem_post(&t->free);
 }
 
-/* Gives this thread's turn up for good, unless it is the only one. */
+/* Gives this thread's turn up for good: another one reads. */
 static void lessen(struct turns *t)
 {
-	unsigned int count = atomic_load_explicit(&t->count, memory_order_relaxed);
-
-	while (count > 1) {
-		if (!atomic_compare_exchange_weak(&t->count, &count, count - 1))
-			continue;
-		has_turn = false;
-		return;
-	}
+	atomic_fetch_sub(&t->count, 1);
+	has_turn = false;
 }
 
 /* What is answered from memory, or handed to another thread by who answers. */
@@ -92,8 +90,10 @@ static void end(struct turns *t, int64_t begin_ns, const struct fuse_in_header *
 	ssize_t len)
 {
 	bool has_slept = clock_mono_ns() - begin_ns > SLEPT_NS;
+	/* of two that leave together one is the last, and keeps his turn. Turns of those who are
+	 * answering do not count: who is stuck reads nothing */
+	bool is_last = atomic_fetch_sub(&t->reading, 1) == 1;
 
-	atomic_fetch_sub(&t->reading, 1);
 	if (len > 0) {
 		if (has_slept)
 			atomic_fetch_add(&t->slept, 1);
@@ -103,7 +103,7 @@ static void end(struct turns *t, int64_t begin_ns, const struct fuse_in_header *
 	}
 	if (has_turn && (len < (ssize_t)sizeof(*header) || !is_quick(header->opcode)))
 		give(t);
-	else if (has_turn && has_slept)
+	else if (has_turn && has_slept && !is_last)
 		lessen(t);
 }
 
@@ -121,6 +121,12 @@ ssize_t turns_read(struct turns *t, int fd, void *buffer, size_t size)
 	end(t, begin_ns, buffer, n);
 	errno = error;
 	return n;
+}
+
+void turns_pass(struct turns *t)
+{
+	if (has_turn)
+		give(t);
 }
 
 struct seen {

@@ -7,13 +7,15 @@
  *
  *	r = turns_init(&t, WAKEFUL_DEVICE);
  *	n = turns_read(&t, fd, buffer, size);	(in place of read(2), on libfuse's workers)
+ *	turns_pass(&t);				(there, before what may take long)
  *	...
  *	turns_end(&t);				(the workers are gone)
  *	turns_release(&t);
  *
  * A thread of its own looks every few milliseconds, while requests come: when who has the turn does not
  * come back for it (a slow disk, after all), or requests queue up and there are processors for more than
- * one reader, there is another turn; who finds the queue empty gives one up again, down to one. The
+ * one reader, there is another turn; who finds the queue empty, and another one reading, gives one up
+ * again, down to one. The
  * same thread keeps the processors awake, see wakeful.h.
  */
 #pragma once
@@ -50,6 +52,10 @@ int turns_init(struct turns *t, const char *device) WARN_UNUSED;
 /* read(2), and as there a point where a thread may be cancelled. A thread's turns are all of one
  * `t`. It must come back: the turn is still its own while it answers. */
 ssize_t turns_read(struct turns *t, int fd, void *buffer, size_t size);
+
+/* Lets another thread read while this one answers what may have to wait for a disk after all. Any
+ * thread: on one that has no turn it does nothing. */
+void turns_pass(struct turns *t);
 
 /* From now on anybody reads: a turn may have gone with a thread that was cancelled. */
 void turns_end(struct turns *t);

@@ -30,10 +30,14 @@ static atomic_uint work_us; /* how long each takes */
 static sem_t stuck, go_on;  /* one whose number is STUCK is, until it may go on */
 
 #define STUCK 7
+#define PASS  8 /* stuck likewise, and says so before */
+#define QUIT  9 /* its thread ends with it, as libfuse may end one */
 
 static void answer(int who, const struct fuse_in_header *request)
 {
-	if (request->unique == STUCK) {
+	if (request->unique == PASS)
+		turns_pass(&turns);
+	if (request->unique == STUCK || request->unique == PASS) {
 		(void)sem_post(&stuck);
 		while (sem_wait(&go_on) < 0)
 			;
@@ -61,8 +65,8 @@ static void *work(void *arg)
 		(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 		if (n == sizeof(*request))
 			answer(who, request);
-		else if (n == 0)
-			return NULL;
+		if (n == 0 || (n > 0 && request->unique == QUIT))
+			return arg;
 	}
 }
 
@@ -187,6 +191,76 @@ static void who_does_not_come_back_is_not_waited_for(void **state)
 	assert_int_equal(atomic_load(&turns.reading), 1);
 }
 
+/* Nobody looks after them once the one who would has fallen asleep again. */
+static void wait_until_unwatched(void)
+{
+	for (int i = 0; i < PATIENT_S * 1000 && atomic_load(&turns.is_watched); i++)
+		(void)poll(NULL, 0, 1);
+	assert_false(atomic_load(&turns.is_watched));
+	leave_unwatched();
+}
+
+static void beside_one_who_is_stuck_others_are_served_as_ever(void **state)
+{
+	(void)state;
+	ask(FUSE_LOOKUP, STUCK);
+	assert_int_equal(sem_wait(&stuck), 0);
+	ask(FUSE_LOOKUP, 0);
+	assert_true(comes_to(&served, 1));
+	wait_until_unwatched();
+	/* nobody gives these another turn, should theirs get lost */
+	for (unsigned int i = 2; i < 12; i++) {
+		(void)poll(NULL, 0, 1);
+		ask(FUSE_LOOKUP, 0);
+		assert_true(comes_to(&served, i));
+	}
+	assert_int_equal(atomic_load(&turns.count), 2);
+	(void)sem_post(&go_on);
+}
+
+static void who_says_that_it_takes_long_is_not_waited_for(void **state)
+{
+	(void)state;
+	leave_unwatched();
+	ask(FUSE_OPEN, PASS);
+	assert_int_equal(sem_wait(&stuck), 0);
+	ask(FUSE_LOOKUP, 0);
+	assert_true(comes_to(&served, 1));
+	(void)sem_post(&go_on);
+	assert_true(comes_to(&served, 2));
+	assert_int_equal(atomic_load(&turns.count), 1);
+}
+
+static void turns_that_go_with_their_threads_are_made_good(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 24; i++) {
+		ask(FUSE_LOOKUP, QUIT);
+		assert_true(comes_to(&served, i + 1));
+		intptr_t who = atomic_load(&last);
+
+		assert_int_equal(pthread_join(threads[who], NULL), 0);
+		assert_int_equal(
+			pthread_create(&threads[who], NULL, work, (void *)who), 0);
+	}
+}
+
+static void slow_requests_that_queue_up_get_more_readers(void **state)
+{
+	(void)state;
+	turns.wanted = 2;
+	atomic_store(&work_us, 600);
+	for (unsigned int asked = 0; asked < 500 && atomic_load(&turns.count) < 2;) {
+		if (asked - atomic_load(&served) > 20) {
+			(void)sched_yield();
+			continue;
+		}
+		ask(FUSE_READDIRPLUS, 0);
+		asked++;
+	}
+	assert_int_equal(atomic_load(&turns.count), 2);
+}
+
 static void requests_that_queue_up_get_more_readers(void **state)
 {
 	unsigned int asked = 0;
@@ -247,6 +321,10 @@ int main(void)
 		T(one_thread_serves_what_is_quick),
 		T(what_may_wait_passes_the_turn_on),
 		T(who_does_not_come_back_is_not_waited_for),
+		T(beside_one_who_is_stuck_others_are_served_as_ever),
+		T(who_says_that_it_takes_long_is_not_waited_for),
+		T(turns_that_go_with_their_threads_are_made_good),
+		T(slow_requests_that_queue_up_get_more_readers),
 		T(requests_that_queue_up_get_more_readers),
 		T(who_waits_for_each_answer_finds_the_processors_awake),
 		T(a_turn_that_is_lost_holds_up_nobody_in_the_end),
