@@ -148,6 +148,11 @@ const char *fetcher_site_name(const struct fetcher *fetcher, size_t site)
 	return upstream_shown(fetcher->upstream, site);
 }
 
+bool fetcher_site_refused(struct fetcher *fetcher, size_t site, const char *reason)
+{
+	return upstream_refused(fetcher->upstream, site, reason);
+}
+
 int fetcher_best_site(struct fetcher *fetcher, uint32_t avoid, size_t *out)
 {
 	int64_t from_ns;

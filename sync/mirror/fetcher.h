@@ -49,6 +49,10 @@ struct source *fetcher_source(struct fetcher *fetcher);
 size_t fetcher_site_count(const struct fetcher *fetcher);
 const char *fetcher_site_name(const struct fetcher *fetcher, size_t site);
 
+/* What the source offers was refused: a line in the log, `reason`, unless the source has been saying too
+ * much there. Whether it was logged. */
+bool fetcher_site_refused(struct fetcher *fetcher, size_t site, const char *reason);
+
 /* The source to be asked next, one of those whose bit in `avoid` is not set. -ENOENT: none. */
 int fetcher_best_site(struct fetcher *fetcher, uint32_t avoid, size_t *out) WARN_UNUSED;
 

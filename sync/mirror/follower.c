@@ -17,12 +17,24 @@
 /* One poll in so many begins with another source than the best. */
 #define TURN_EVERY 10
 
+/* Refusals of one source that are known from each other. */
+#define REFUSALS_KNOWN 4
+
+/* A source that has been accepted for so long is sound: its next refusal is news, whatever it is. */
+#define SOUND_NS (3600 * NS_PER_SEC)
+
 /* What a source had when it was last asked. */
 struct site_memory {
 	struct transfer_version head;
 	struct transfer_version trust;
 	uint64_t sequence; /* of that head */
-	uint64_t logged;   /* hash of its last refusal, 0: none since it was accepted */
+};
+
+/* What the log has been told of a source. */
+struct site_told {
+	uint64_t refusals[REFUSALS_KNOWN]; /* hashes; 0: none */
+	unsigned int next;
+	int64_t accepted_since_ns; /* 0: it was refused last */
 };
 
 struct follower {
@@ -30,6 +42,7 @@ struct follower {
 	struct saved saved;
 	struct follower_refusals refusals;
 	struct site_memory sites[UPSTREAM_MAX];
+	struct site_told told[UPSTREAM_MAX];
 	unsigned int polls;
 	int64_t trust_due_ns; /* monotonic */
 };
@@ -67,15 +80,31 @@ void follower_free(struct follower *f)
 	free(f);
 }
 
-/* A source that refuses to change says so once, not at each poll. */
-static void log_refusal(struct site_memory *memory, const struct offer *o)
+/* A source that refuses to change says so once, not at each poll; nor does one that goes back and forth
+ * between what is refused and what is not. */
+static void log_refusal(struct follower *f, size_t site, const struct offer *o)
 {
+	struct site_told *told = &f->told[site];
 	uint64_t hash = hash64(o->reason, strlen(o->reason), 0);
 
-	if (hash == memory->logged)
+	told->accepted_since_ns = 0;
+	for (size_t i = 0; i < REFUSALS_KNOWN; i++)
+		if (told->refusals[i] == hash)
+			return;
+	if (!fetcher_site_refused(f->fetcher, site, o->reason))
 		return;
-	memory->logged = hash;
-	log_warn("%s", o->reason);
+	told->refusals[told->next] = hash;
+	told->next = (told->next + 1) % REFUSALS_KNOWN;
+}
+
+static void note_accepted(struct site_told *told)
+{
+	int64_t now_ns = clock_mono_ns();
+
+	if (told->accepted_since_ns == 0)
+		told->accepted_since_ns = now_ns;
+	else if (now_ns - told->accepted_since_ns >= SOUND_NS)
+		*told = (struct site_told){.accepted_since_ns = now_ns};
 }
 
 /* Asks one source for what may have changed. With a first byte to wait for anyway, both at once
@@ -225,7 +254,7 @@ static int ask_source(
 		return r;
 	if (r < 0) {
 		if (is_refusal(r) && r != -ENOENT)
-			log_refusal(&f->sites[site], &o);
+			log_refusal(f, site, &o);
 		note_failure(out, &o, r);
 		return 0;
 	}
@@ -235,7 +264,7 @@ static int ask_source(
 		f->sites[site] = (struct site_memory){0};
 		return note_unsaved(out, r);
 	}
-	f->sites[site].logged = 0;
+	note_accepted(&f->told[site]);
 	return 1;
 }
 

@@ -219,15 +219,25 @@ static bool take_log_line_locked(struct site *site, unsigned long *out_dropped)
 	return true;
 }
 
+struct more {
+	char text[64];
+};
+
+static struct more more_of(unsigned long dropped)
+{
+	struct more more = {""};
+
+	if (dropped)
+		(void)snprintf(more.text, sizeof(more.text),
+			" (and %lu failures not shown)", dropped);
+	return more;
+}
+
 static void log_failure(const struct site *site, const char *object, const char *reason,
 	unsigned long dropped)
 {
-	char more[64] = "";
-
-	if (dropped)
-		(void)snprintf(
-			more, sizeof(more), " (and %lu failures not shown)", dropped);
-	log_warn("cannot fetch %s from %s: %s%s", object, site->shown, reason, more);
+	log_warn("cannot fetch %s from %s: %s%s", object, site->shown, reason,
+		more_of(dropped).text);
 }
 
 static int64_t aside_ns(const struct site *site, enum upstream_fault fault)
@@ -285,6 +295,19 @@ void upstream_missing(
 	mutex_unlock(&u->lock);
 	if (is_logged)
 		log_failure(site, object, reason, dropped);
+}
+
+bool upstream_refused(struct upstream *u, size_t index, const char *reason)
+{
+	unsigned long dropped = 0;
+
+	mutex_lock(&u->lock);
+	bool is_logged = take_log_line_locked(&u->sites[index], &dropped);
+
+	mutex_unlock(&u->lock);
+	if (is_logged)
+		log_warn("%s%s", reason, more_of(dropped).text);
+	return is_logged;
 }
 
 bool upstream_is_dead(struct upstream *u, int64_t longer_than_ns)

@@ -64,6 +64,10 @@ void upstream_failed(struct upstream *upstream, size_t index, enum upstream_faul
 void upstream_missing(
 	struct upstream *upstream, size_t index, const char *object, const char *reason);
 
+/* The source's offer was refused: no fault, but worth a line, `reason`, unless the same source has been
+ * saying too much. Whether it was logged. */
+bool upstream_refused(struct upstream *upstream, size_t index, const char *reason);
+
 /* True if no source has brought anything, and each has failed at least once, for
  * `longer_than_ns`. */
 bool upstream_is_dead(struct upstream *upstream, int64_t longer_than_ns);

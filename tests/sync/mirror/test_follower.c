@@ -2,13 +2,7 @@
 #include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
-#include "sync/mirror/follower.h"
-#include "tests/sync/mirror/depot.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "tests/sync/mirror/follow_scene.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,103 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ID    "0123456789abcdef0123456789abcdef"
 #define OTHER "ffffffffffffffffffffffffffffffff"
-#define NOW   (INT64_C(1772366400) * NS_PER_SEC)
-
-static struct depot depot;
-static struct depot cache; /* only its directory is used */
-static struct signing_key *keys[2];
-static struct key_ring ring;
-static int cache_fd = -1;
-static struct follower_result result;
-
-static void put(const char *name, const struct buffer *text)
-{
-	char path[256];
-
-	(void)snprintf(path, sizeof(path), "%s/channel", depot.dir);
-	assert_int_equal(io_mkdirs(path, 0755), 0);
-	(void)snprintf(path, sizeof(path), "%s/%s", depot.dir, name);
-	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(io_write(fd, text->data, text->len), 0);
-}
-
-static void put_trust(const char *id, uint64_t version, size_t first_key,
-	size_t key_count, size_t signer, size_t other_signer)
-{
-	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
-	struct trust trust = {.name = "packages", .version = version, .threshold = 1};
-
-	(void)snprintf(trust.id, sizeof(trust.id), "%s", id);
-	for (size_t i = first_key; i < first_key + key_count; i++)
-		assert_int_equal(
-			key_ring_add(&trust.keys, signing_key_public(keys[i])->bytes), 0);
-	assert_int_equal(trust_encode(&trust, keys[signer], &text), 0);
-	if (other_signer != signer)
-		assert_int_equal(record_add_signature(&text, keys[other_signer]), 0);
-	put("trust", &text);
-}
-
-static void put_head(const char *id, uint64_t sequence, uint64_t revision,
-	int64_t expires_ns, size_t signer)
-{
-	AUTO_BUFFER struct buffer text = BUFFER_INIT(RECORD_MAX_BYTES);
-	struct head head = {.channel = "stable",
-		.sequence = sequence,
-		.revision = revision,
-		.root = depot.catalog,
-		.published_ns = NOW,
-		.expires_ns = expires_ns};
-
-	(void)snprintf(head.id, sizeof(head.id), "%s", id);
-	assert_int_equal(head_encode(&head, keys[signer], &text), 0);
-	put("channel/stable", &text);
-}
-
-static struct fetcher *fetcher;
-static struct follower *follower;
-
-static void finish(void)
-{
-	follower_free(follower);
-	follower = NULL;
-	fetcher_free(fetcher);
-}
-
-static int follow(const char *urls, const char *channel)
-{
-	const struct fetcher_config config = {.urls = urls, .timeout_ms = 1000};
-
-	result = (struct follower_result){0};
-	assert_int_equal(fetcher_new(&config, &fetcher), 0);
-	int r = follower_new(cache_fd, &ring, channel, fetcher, &follower);
-
-	if (r == 0)
-		r = follower_open(follower, &result);
-	finish();
-	return r;
-}
-
-/* The same, to go on polling until finish(). */
-
-static void begin(const char *urls)
-{
-	const struct fetcher_config config = {.urls = urls, .timeout_ms = 1000};
-
-	assert_int_equal(fetcher_new(&config, &fetcher), 0);
-	assert_int_equal(follower_new(cache_fd, &ring, "stable", fetcher, &follower), 0);
-	assert_int_equal(follower_open(follower, &result), 0);
-	assert_true(result.is_online);
-}
-
-static enum follower_outcome poll_once(void)
-{
-	assert_int_equal(follower_poll(follower, &result), 0);
-	return result.outcome;
-}
 
 /* As if the depot's records had been written so long ago. */
 static void age(int seconds)
@@ -458,30 +356,6 @@ static void a_server_that_names_no_versions_is_compared_with(void **state)
 	assert_int_equal(result.head.sequence, 7);
 }
 
-static void a_poll_tells_what_was_refused_and_goes_on_with_what_it_has(void **state)
-{
-	(void)state;
-	put_trust(ID, 1, 0, 1, 0, 0);
-	put_head(ID, 5, 3, 0, 0);
-	begin(depot.url);
-	put_head(ID, 6, 9, 0, 1);
-	for (uint64_t i = 1; i <= 3; i++) {
-		assert_int_equal(poll_once(), FOLLOWER_REFUSED);
-		assert_int_equal(result.refusals.forged, i);
-		assert_int_equal(result.error, -EKEYREJECTED);
-		assert_non_null(strstr(result.reason, "forged"));
-		assert_int_equal(result.head.sequence, 5);
-	}
-	put_head(ID, 4, 9, 0, 0);
-	assert_int_equal(poll_once(), FOLLOWER_REFUSED);
-	assert_int_equal(result.refusals.rollback, 1);
-	assert_int_equal(result.refusals.forged, 3);
-	put_head(ID, 7, 9, 0, 0);
-	assert_int_equal(poll_once(), FOLLOWER_CHANGED);
-	assert_string_equal(result.reason, "");
-	finish();
-}
-
 static void a_poll_without_an_answer_says_so(void **state)
 {
 	struct server server;
@@ -532,40 +406,6 @@ static void a_head_that_expires_while_nothing_changes_is_frozen(void **state)
 	finish();
 }
 
-/* It answers well and quickly, with a head that is signed, and never a newer one. */
-static void a_source_that_is_stuck_is_not_believed_for_ever(void **state)
-{
-	struct server stuck;
-	struct depot old = {
-		.dir = "/tmp/depotfs-old-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
-	char urls[256];
-	char command[256];
-	int polls = 0;
-
-	(void)state;
-	put_trust(ID, 1, 0, 1, 0, 0);
-	put_head(ID, 5, 3, 0, 0);
-	assert_non_null(mkdtemp(old.dir));
-	(void)snprintf(command, sizeof(command), "cp -a %s/trust %s/channel %s",
-		depot.dir, depot.dir, old.dir);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the test's own */
-	server_start(&stuck, old.dir, "ok", NULL, NULL);
-	(void)snprintf(urls, sizeof(urls), "%s,%s", stuck.url, depot.url);
-	begin(urls);
-	put_head(ID, 6, 4, 0, 0);
-	while (poll_once() == FOLLOWER_UNCHANGED)
-		assert_true(++polls < 40);
-	assert_int_equal(result.outcome, FOLLOWER_CHANGED);
-	assert_int_equal(result.head.sequence, 6);
-	/* from now on it is known to be behind, and the other one is asked as well */
-	for (polls = 0; polls < 20; polls++)
-		assert_int_equal(poll_once(), FOLLOWER_UNCHANGED);
-	assert_true(result.refusals.rollback > 0);
-	finish();
-	server_stop(&stuck);
-	depot_remove(&old);
-}
-
 static void *run_stop(void *arg)
 {
 	usleep(200 * 1000);
@@ -594,42 +434,6 @@ static void a_poll_ends_when_the_fetcher_is_stopped(void **state)
 	server_stop(&server);
 }
 
-static int make(void **state)
-{
-	static const char *const names[] = {"a", "b"};
-	char path[128];
-
-	(void)state;
-	depot_make(&depot);
-	cache = (struct depot){
-		.dir = "/tmp/depotfs-cache-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
-	if (!mkdtemp(cache.dir))
-		return -1;
-	cache_fd = open(cache.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		(void)snprintf(path, sizeof(path), "%s/keys/%s.key", depot.dir, names[i]);
-		path[strlen(path) - strlen("/a.key")] = '\0';
-		if (key_generate(path, names[i]) < 0)
-			return -1;
-		(void)snprintf(path, sizeof(path), "%s/keys/%s.key", depot.dir, names[i]);
-		if (signing_key_load(path, &keys[i]) < 0)
-			return -1;
-	}
-	ring = (struct key_ring){0};
-	return key_ring_add(&ring, signing_key_public(keys[0])->bytes);
-}
-
-static int clean(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		signing_key_free(keys[i]);
-	close(cache_fd);
-	depot_remove(&depot);
-	depot_remove(&cache);
-	return 0;
-}
-
 #define FOLLOW_TEST(name) cmocka_unit_test_setup_teardown(name, make, clean)
 
 int main(void)
@@ -651,11 +455,9 @@ int main(void)
 		FOLLOW_TEST(no_change_costs_one_small_request_and_no_write),
 		FOLLOW_TEST(two_heads_of_one_second_and_size_are_told_apart),
 		FOLLOW_TEST(a_server_that_names_no_versions_is_compared_with),
-		FOLLOW_TEST(a_poll_tells_what_was_refused_and_goes_on_with_what_it_has),
 		FOLLOW_TEST(a_poll_without_an_answer_says_so),
 		FOLLOW_TEST(keys_that_rotate_are_followed_when_a_head_needs_them),
 		FOLLOW_TEST(a_head_that_expires_while_nothing_changes_is_frozen),
-		FOLLOW_TEST(a_source_that_is_stuck_is_not_believed_for_ever),
 		FOLLOW_TEST(a_poll_ends_when_the_fetcher_is_stopped),
 	};
 
