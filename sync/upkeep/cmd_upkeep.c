@@ -171,14 +171,15 @@ static void tell_window(
 {
 	const char *verb = control_text(task, "verb", "");
 	const char *behind = control_text(task, "behind", "");
+	double total = control_number(task, "bytes_total", 0);
+	double done = control_number(task, "bytes_fetched", 0) +
+		      control_number(task, "bytes_reused", 0);
 	struct window_wait wait;
 	char how_far[64];
 
-	if (!is_fetching(*behind ? behind : verb))
+	if (!is_fetching(*behind ? behind : verb) || (!*behind && done >= total))
 		return;
-	(void)snprintf(how_far, sizeof(how_far), "%s %.0f %.0f", behind,
-		control_number(task, "bytes_fetched", 0),
-		control_number(task, "bytes_reused", 0));
+	(void)snprintf(how_far, sizeof(how_far), "%s %.0f of %.0f", behind, done, total);
 	if (!window_notice_look(notice, how_far, &wait))
 		return;
 	progress_show_end(progress);

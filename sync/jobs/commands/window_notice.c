@@ -29,7 +29,7 @@ static bool is_time(struct window_notice *notice, const char *how_far)
 	return true;
 }
 
-/* The number of the run that is fetching; 0: none is. */
+/* The number of the run that has something to fetch; 0: none has. */
 static double fetching_run(const cJSON *jobs)
 {
 	const cJSON *run;
@@ -38,7 +38,9 @@ static double fetching_run(const cJSON *jobs)
 	{
 		const cJSON *p = cJSON_GetObjectItemCaseSensitive(run, "progress");
 
-		if (strcmp(control_text(p, "phase", ""), "fetching") == 0)
+		if (strcmp(control_text(p, "phase", ""), "fetching") == 0 &&
+			control_number(p, "bytes_done", 0) <
+				control_number(p, "bytes_total", 0))
 			return control_number(run, "run", 0);
 	}
 	return 0;

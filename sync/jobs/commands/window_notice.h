@@ -18,12 +18,12 @@
 
 struct window_wait {
 	char until[128]; /* "until one opens at TIME", "and none opens" */
-	double run;	 /* the one that is fetching; 0: none is */
+	double run;	 /* the one that has something to fetch; 0: none has */
 };
 
 struct window_notice {
 	const char *mountpoint; /* borrowed */
-	bool is_for_run;	/* it is one only while a run is fetching */
+	bool is_for_run;	/* it is one only while a run has something to fetch */
 	char how_far[WINDOW_TIME_SIZE];
 	int64_t since_ns; /* monotonic; when it was so far first */
 	int64_t asked_ns;
