@@ -14,16 +14,11 @@
 
 char mountpoint[96];
 enum session_open_mode open_mode;
-struct content_store *contents;
 struct fake_source *fake;
 struct view *view;
 struct session *session;
 uint64_t revision;
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct catalog_store *catalogs;
 static pthread_t runner;
 static int run_result; /* the runner's, until it is joined */
 static bool is_running;
@@ -78,22 +73,12 @@ struct built_catalog *tree(const char *busy, const char *const *names, size_t co
 int mounted_make(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
 	fake = fake_source_new();
+	cache_make(fake_source_of(fake));
 	assert_int_equal(mkdirat(scratch.fd, "mnt", 0755), 0);
 	(void)snprintf(mountpoint, sizeof(mountpoint), "%s/mnt", scratch.path);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
-	struct content_config config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = fake_source_of(fake),
-		.fetch_deadline_ns = NS_PER_SEC};
-
 	revision = 0;
 	open_mode = SESSION_OPEN_PASSTHROUGH;
-	assert_int_equal(content_store_new(&config, &contents), 0);
 	return 0;
 }
 
@@ -169,16 +154,12 @@ int mounted_drop(void **state)
 	(void)state;
 	assert_int_equal(chdir("/"), 0);
 	assert_int_equal(mounted_stop(), 0);
-	content_store_free(contents);
 	view_free(view);
 	view = NULL;
-	catalog_store_free(catalogs);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
+	cache_drop();
 	fake_source_free(fake);
 	while (built_count)
 		built_free(built[--built_count]);
-	scratch_remove(&scratch);
 	return 0;
 }
 

@@ -13,17 +13,15 @@
  */
 #pragma once
 
-#include "tests/cache/support.h"
+#include "tests/cache/cache_scene.h"
 
 #include "fs/session/session.h"
-#include "tests/support/fake_source.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 
 extern char mountpoint[96];
 extern enum session_open_mode open_mode; /* of the next session; passthrough at first */
-extern struct content_store *contents;
 extern struct fake_source *fake;
 extern struct view *view;
 extern struct session *session;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/cache/cache_scene.h"
 
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/thread.h"
-#include "cache/objects/checkpoint.h"
 #include "fs/session/open_files.h"
-#include "tests/support/catalog_builder.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -17,10 +15,6 @@
 #define NODE	UINT64_C(0x100000007)
 #define THREADS 6
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct content_store *store;
 static struct built_catalog *built;
 static struct catalog *catalog;
 static struct open_files files;
@@ -41,7 +35,7 @@ static int setup(void **state)
 	char text[32];
 
 	(void)state;
-	scratch_make(&scratch);
+	cache_make(NULL);
 	for (unsigned int i = 0; i < FILES; i++) {
 		(void)snprintf(name, sizeof(name), "file%u", i);
 		int n = snprintf(text, sizeof(text), "content of %u", i);
@@ -50,12 +44,6 @@ static int setup(void **state)
 	}
 	built = builder_finish(b);
 	catalog = built_open(built);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	struct content_config config = {
-		.cache_dirfd = scratch.fd, .checkpoint = checkpoint, .objects = objects};
-
-	assert_int_equal(content_store_new(&config, &store), 0);
 	for (unsigned int i = 0; i < FILES; i++) {
 		int n = snprintf(text, sizeof(text), "content of %u", i);
 
@@ -63,7 +51,7 @@ static int setup(void **state)
 					 (size_t)n),
 			0);
 	}
-	assert_int_equal(open_files_init(&files, store), 0);
+	assert_int_equal(open_files_init(&files, contents), 0);
 	return 0;
 }
 
@@ -71,12 +59,9 @@ static int teardown(void **state)
 {
 	(void)state;
 	open_files_release(&files);
-	content_store_free(store);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
+	cache_drop();
 	catalog_close(catalog);
 	built_free(built);
-	scratch_remove(&scratch);
 	return 0;
 }
 

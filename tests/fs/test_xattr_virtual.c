@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/support.h"
+#include "tests/cache/cache_scene.h"
 #include "tests/cache/view/walked_view.h"
 
 #include "cache/base/disk/io.h"
@@ -7,7 +7,6 @@
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 #include "fs/ops/xattr_virtual.h"
-#include "tests/support/fake_source.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,11 +17,6 @@
 
 #define FLIPS 600
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct catalog_store *catalogs;
-static struct content_store *contents;
 static struct view *view;
 static struct fake_source *fake;
 static struct built_catalog *nested;
@@ -63,26 +57,17 @@ static void build(void)
 static int make(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
 	build();
 	fake = fake_source_new();
 	fake_source_serve(fake, nested);
 	fake_source_serve(fake, root);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
-	struct content_config content_config = {.cache_dirfd = scratch.fd,
-		.checkpoint = checkpoint,
-		.objects = objects,
-		.source = fake_source_of(fake),
-		.fetch_deadline_ns = NS_PER_SEC};
+	cache_make(fake_source_of(fake));
 	struct view_config view_config = {.catalogs = catalogs,
 		.source = fake_source_of(fake),
 		.root = root->ref,
 		.revision = 42,
 		.fetch_deadline_ns = NS_PER_SEC};
 
-	assert_int_equal(content_store_new(&content_config, &contents), 0);
 	assert_int_equal(view_new(&view_config, &view), 0);
 	assert_int_equal(view_load(view), 0);
 	context = (struct xattr_virtual_context){.view = view,
@@ -97,15 +82,11 @@ static int drop(void **state)
 {
 	(void)state;
 	assert_true(fake_source_wait_idle(fake));
-	content_store_free(contents);
 	view_free(view);
-	catalog_store_free(catalogs);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
+	cache_drop();
 	fake_source_free(fake);
 	built_free(root);
 	built_free(nested);
-	scratch_remove(&scratch);
 	return 0;
 }
 

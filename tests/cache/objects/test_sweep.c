@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What is below a path, what is pinned there, and what nothing names. */
-#include "tests/cache/support.h"
+#include "tests/cache/cache_scene.h"
 
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
@@ -11,7 +11,6 @@
 #include "cache/objects/object_scan.h"
 #include "cache/reference_set.h"
 #include "cache/state/state_db.h"
-#include "tests/support/catalog_builder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct catalog_store *catalogs;
-static struct content_store *store;
 static struct built_catalog *root;
 static struct built_catalog *nested;
 static const atomic_bool go_on;
@@ -34,14 +28,7 @@ static int make(void **state)
 	struct catalog_builder *b = builder_new("pack");
 
 	(void)state;
-	scratch_make(&scratch);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
-	const struct content_config config = {
-		.cache_dirfd = scratch.fd, .checkpoint = checkpoint, .objects = objects};
-
-	assert_int_equal(content_store_new(&config, &store), 0);
+	cache_make(NULL);
 	builder_file(b, BUILDER_TOP, "d", "dddd", 4, 100);
 	nested = builder_finish(b);
 	b = builder_new("");
@@ -63,11 +50,7 @@ static int drop(void **state)
 	(void)state;
 	built_free(root);
 	built_free(nested);
-	content_store_free(store);
-	catalog_store_free(catalogs);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-	scratch_remove(&scratch);
+	cache_drop();
 	return 0;
 }
 
@@ -78,12 +61,12 @@ static int get(void *arg, const struct catalog_ref *ref, struct catalog **out)
 	return catalog_store_get(catalogs, ref, out);
 }
 
-static int add(void *arg, struct catalog *catalog, const uint32_t *contents, size_t count)
+static int add(void *arg, struct catalog *catalog, const uint32_t *indices, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (i)
-			assert_true(contents[i - 1] < contents[i]);
-		*(uint64_t *)arg += catalog->contents[contents[i]].size;
+			assert_true(indices[i - 1] < indices[i]);
+		*(uint64_t *)arg += catalog->contents[indices[i]].size;
 	}
 	return 0;
 }
@@ -203,7 +186,7 @@ static int sweep(struct sweep_counts *counts, unsigned int *removed)
 {
 	struct reference_set *set;
 	struct sweep_config config = {.cache_dirfd = scratch.fd,
-		.contents = store,
+		.contents = contents,
 		.objects = objects,
 		.catalogs = catalogs,
 		.is_cancelled = &go_on,
@@ -280,7 +263,7 @@ static void what_somebody_fills_stays_until_he_has_closed_it(void **state)
 
 	digest_to_hex(&content->digest, hex);
 	(void)snprintf(path, sizeof(path), "partial/%s", hex);
-	assert_int_equal(content_open(store, old, content, &file), 0);
+	assert_int_equal(content_open(contents, old, content, &file), 0);
 	assert_int_equal(content_file_land(file, 0, (const uint8_t *)"ol", NULL), 0);
 	assert_true(scratch_has(&scratch, path));
 	assert_int_equal(sweep(&counts, &removed), 0);

@@ -15,7 +15,6 @@
 #include "tests/cache/support.h"
 
 #include "cache/view/view.h"
-#include "tests/support/fake_source.h"
 
 extern struct scratch scratch;
 extern struct fake_source *fake;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/cache/cache_scene.h"
 #include "tests/sync/jobs/verb_support.h"
 
 #include "cache/base/cli.h"
@@ -6,18 +7,12 @@
 #include "cache/state/package_records.h"
 #include "sync/jobs/records/commands.h"
 #include "sync/jobs/records/report_verb.h"
-#include "tests/support/catalog_builder.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define PUBLISHED (INT64_C(1772366400) * NS_PER_SEC) /* 2026-03-01T12:00:00Z */
 
-static struct scratch scratch;
-static struct checkpoint *checkpoint;
-static struct object_store *objects;
-static struct catalog_store *catalogs;
-static struct content_store *contents;
 static struct state_db *db;
 static struct report_sides sides;
 static struct report_config config;
@@ -32,14 +27,7 @@ static void get_sides(void *arg, struct report_sides *out)
 static int make(void **state)
 {
 	(void)state;
-	scratch_make(&scratch);
-	assert_int_equal(checkpoint_open(scratch.fd, &checkpoint), 0);
-	assert_int_equal(object_store_open(scratch.fd, checkpoint, &objects), 0);
-	assert_int_equal(catalog_store_open(scratch.fd, &catalogs), 0);
-	struct content_config content_config = {
-		.cache_dirfd = scratch.fd, .checkpoint = checkpoint, .objects = objects};
-
-	assert_int_equal(content_store_new(&content_config, &contents), 0);
+	cache_make(NULL);
 	assert_int_equal(state_db_open(scratch.path, &db), 0);
 	config = (struct report_config){.cache_dirfd = scratch.fd,
 		.catalogs = catalogs,
@@ -56,11 +44,7 @@ static int drop(void **state)
 {
 	(void)state;
 	state_db_close(db);
-	content_store_free(contents);
-	catalog_store_free(catalogs);
-	object_store_free(objects);
-	checkpoint_free(checkpoint);
-	scratch_remove(&scratch);
+	cache_drop();
 	return 0;
 }
 
