@@ -46,6 +46,17 @@ char *mem_strdup(const char *s)
 	return mem_dup(s, strlen(s));
 }
 
+int mem_set_text(char **slot, const char *s)
+{
+	char *copy = mem_strdup(s);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*slot);
+	*slot = copy;
+	return 0;
+}
+
 void *mem_dup(const void *p, size_t len)
 {
 	if (len == SIZE_MAX)

@@ -18,6 +18,9 @@ void *mem_resize(void *p, size_t count, size_t size);
 
 char *mem_strdup(const char *s);
 
+/* Puts a copy of `s` in the place of *slot, which is freed. Returns 0 or -ENOMEM. */
+int mem_set_text(char **slot, const char *s);
+
 /* A copy of `len` bytes with a NUL behind it. */
 void *mem_dup(const void *p, size_t len);
 

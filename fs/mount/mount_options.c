@@ -62,17 +62,6 @@ void mount_options_release(struct mount_options *o)
 	*o = (struct mount_options){0};
 }
 
-static int set_text(char **slot, const char *value)
-{
-	char *copy = mem_strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*slot);
-	*slot = copy;
-	return 0;
-}
-
 /* What mount(8), fstab and autofs add to every mount and what is true of this one anyway. */
 static bool is_generic(const char *name)
 {
@@ -202,7 +191,7 @@ static int set_option(struct mount_options *o, char *option)
 				option, option);
 			return -EINVAL;
 		}
-		return set_text(texts[i].slot, value);
+		return mem_set_text(texts[i].slot, value);
 	}
 	if (value)
 		return keep_setting(o, option, value);
@@ -278,7 +267,7 @@ static int make_canonical(char **mountpoint)
 
 	if (r == -ENOENT || r == -ENOTDIR)
 		return make_absolute(mountpoint);
-	return r < 0 ? r : set_text(mountpoint, path);
+	return r < 0 ? r : mem_set_text(mountpoint, path);
 }
 
 static int take_positional(struct mount_options *o, int argc, char **argv)
@@ -287,10 +276,10 @@ static int take_positional(struct mount_options *o, int argc, char **argv)
 		cli_usage_error("mount", "a URL and a mountpoint are wanted");
 		return -EINVAL;
 	}
-	int r = set_text(&o->urls, argv[0]);
+	int r = mem_set_text(&o->urls, argv[0]);
 
 	if (r == 0)
-		r = set_text(&o->mountpoint, argv[1]);
+		r = mem_set_text(&o->mountpoint, argv[1]);
 	if (r < 0)
 		return r;
 	if (!o->key || !o->cache) {
@@ -328,7 +317,7 @@ int mount_options_parse(int argc, char **argv, struct mount_options *out)
 		return r;
 	r = take_positional(out, argc - optind, argv + optind);
 	if (r == 0 && !out->channel)
-		r = set_text(&out->channel, "stable");
+		r = mem_set_text(&out->channel, "stable");
 	if (r == 0)
 		r = make_canonical(&out->mountpoint);
 	char **const paths[] = {&out->key, &out->cache, &out->cafile, &out->sshkey,

@@ -104,17 +104,6 @@ static int set_change(enum on_change *slot, const char *value, char *reason)
 		reason, "on_change=%s: auto, none, incremental or full is wanted", value);
 }
 
-static int set_text(char **slot, const char *value)
-{
-	char *copy = mem_strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*slot);
-	*slot = copy;
-	return 0;
-}
-
 /* Words, in place of those before. */
 static int set_labels(struct settings *s, const char *value, char *reason)
 {
@@ -169,12 +158,12 @@ static int set_member(struct settings *s, size_t i, const char *value, char *rea
 		if (*value != '/')
 			return words_refuse(reason, "%s=%s: an absolute path is wanted",
 				names[i].name, value);
-		return set_text((char **)(void *)at, value);
+		return mem_set_text((char **)(void *)at, value);
 	case LABELS:
 		return set_labels(s, value, reason);
 	case PREFETCH:
 		r = prefetch_text_check(value, reason);
-		return r < 0 ? r : set_text((char **)(void *)at, value);
+		return r < 0 ? r : mem_set_text((char **)(void *)at, value);
 	}
 	return -EINVAL;
 }
