@@ -40,26 +40,37 @@ static void *section(struct forged *f, enum catalog_section s)
 	return f->data + f->header->sections[s].offset;
 }
 
-static void forged_open(struct forged *f, const struct built_catalog *built)
+/* Of the sample. */
+static struct forged forge(void)
 {
-	f->len = built->len;
-	f->data = malloc(f->len);
-	assert_non_null(f->data);
-	memcpy(f->data, built->data, f->len);
-	f->header = (void *)f->data;
-	f->entries = section(f, CATALOG_ENTRIES);
-	f->names = section(f, CATALOG_NAMES);
-	f->folded = section(f, CATALOG_FOLDED);
-	f->targets = section(f, CATALOG_TARGETS);
-	f->xattrs = section(f, CATALOG_XATTRS);
-	f->xattr_data = section(f, CATALOG_XATTR_DATA);
-	f->contents = section(f, CATALOG_CONTENTS);
-	f->pieces = section(f, CATALOG_PIECES);
-	f->chunks = section(f, CATALOG_CHUNKS);
-	f->frames = section(f, CATALOG_FRAMES);
-	f->packs = section(f, CATALOG_PACKS);
-	f->nested = section(f, CATALOG_NESTED);
+	struct built_catalog *built = sample_catalog();
+	struct forged f = {.len = built->len, .data = malloc(built->len)};
+
+	assert_non_null(f.data);
+	memcpy(f.data, built->data, f.len);
+	built_free(built);
+	f.header = (void *)f.data;
+	f.entries = section(&f, CATALOG_ENTRIES);
+	f.names = section(&f, CATALOG_NAMES);
+	f.folded = section(&f, CATALOG_FOLDED);
+	f.targets = section(&f, CATALOG_TARGETS);
+	f.xattrs = section(&f, CATALOG_XATTRS);
+	f.xattr_data = section(&f, CATALOG_XATTR_DATA);
+	f.contents = section(&f, CATALOG_CONTENTS);
+	f.pieces = section(&f, CATALOG_PIECES);
+	f.chunks = section(&f, CATALOG_CHUNKS);
+	f.frames = section(&f, CATALOG_FRAMES);
+	f.packs = section(&f, CATALOG_PACKS);
+	f.nested = section(&f, CATALOG_NESTED);
+	return f;
 }
+
+static void forged_release(struct forged *f)
+{
+	free(f->data);
+}
+
+#define AUTO_FORGED CLEANUP(forged_release)
 
 static struct catalog_entry *entry(struct forged *f, const char *name)
 {
@@ -459,16 +470,14 @@ static void the_sample_is_sound(void **state)
 
 static void every_lie_is_refused_for_its_reason(void **state)
 {
-	struct built_catalog *built = sample_catalog();
 	unsigned int wrong = 0;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		AUTO_FORGED struct forged f = forge();
 		const char *reason = "none";
-		struct forged f;
 		struct catalog c;
 
-		forged_open(&f, built);
 		lies[i].tell(&f);
 		int r = catalog_check(&c, f.data, f.len, &reason);
 
@@ -476,9 +485,7 @@ static void every_lie_is_refused_for_its_reason(void **state)
 			print_message("%s: %d, %s\n", lies[i].name, r, reason);
 			wrong++;
 		}
-		free(f.data);
 	}
-	built_free(built);
 	assert_int_equal(wrong, 0);
 }
 
@@ -531,13 +538,11 @@ static void a_catalog_cut_anywhere_is_refused_and_not_read_beyond(void **state)
 
 static void a_composed_catalog_may_have_stale_entries(void **state)
 {
-	struct built_catalog *built = sample_catalog();
+	AUTO_FORGED struct forged f = forge();
 	const char *reason = NULL;
-	struct forged f;
 	struct catalog c;
 
 	(void)state;
-	forged_open(&f, built);
 	use_as_local(&f, 1);
 	f.header->flags = CATALOG_COMPOSED;
 	entry(&f, "small")->flags = CATALOG_ENTRY_STALE;
@@ -548,25 +553,19 @@ static void a_composed_catalog_may_have_stale_entries(void **state)
 	/* by a writer that knew no such section */
 	f.header->section_count = CATALOG_PUBLISHED_SECTIONS;
 	assert_int_equal(catalog_check(&c, f.data, f.len, &reason), -EBADMSG);
-	free(f.data);
-	built_free(built);
 }
 
 static void sections_to_come_are_passed_over(void **state)
 {
-	struct built_catalog *built = sample_catalog();
+	AUTO_FORGED struct forged f = forge();
 	const char *reason = NULL;
-	struct forged f;
 	struct catalog c;
 
 	(void)state;
-	forged_open(&f, built);
 	f.header->section_count = CATALOG_SECTIONS + 1;
 	f.header->sections[CATALOG_SECTIONS] =
 		(struct catalog_section_ref){1, UINT64_MAX};
 	assert_int_equal(catalog_check(&c, f.data, f.len, &reason), 0);
-	free(f.data);
-	built_free(built);
 }
 
 static bool is_reached(const char *reason, size_t len)
