@@ -7,7 +7,6 @@
 
 #include <fcntl.h>
 #include <ftw.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,8 +30,6 @@ int bench_verb(int (*verb)(int, char **), ...)
 	while (argc < 15 && (argv[argc] = va_arg(args, char *)))
 		argc++;
 	va_end(args);
-	/* getopt keeps its place between calls */
-	optind = 0;
 	return verb(argc, argv);
 }
 
@@ -56,6 +53,20 @@ void bench_end(struct bench *b)
 	assert_int_equal(nftw(b->dir, remove_one, 64, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+static void write_file(const char *path, const void *data, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_write(fd, data, len), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+void bench_write_text(const char *path, const char *text)
+{
+	write_file(path, text, strlen(text));
+}
+
 void bench_write(const struct bench *b, const char *name, const void *data, size_t len)
 {
 	char path[4096];
@@ -66,11 +77,7 @@ void bench_write(const struct bench *b, const char *name, const void *data, size
 	*slash = '\0';
 	assert_int_equal(io_mkdirs(path, 0755), 0);
 	*slash = '/';
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(io_write(fd, data, len), 0);
-	assert_int_equal(close(fd), 0);
+	write_file(path, data, len);
 }
 
 void bench_fill(const struct bench *b, const char *name, size_t len, uint64_t seed)
@@ -155,4 +162,17 @@ size_t bench_count(const struct bench *b, const char *folder)
 	(void)snprintf(path, sizeof(path), "%s/%s", b->depot, folder);
 	assert_int_equal(nftw(path, count_one, 64, FTW_PHYS), 0);
 	return counted;
+}
+
+struct head bench_head(const struct bench *b, const char *channel)
+{
+	struct depot *depot;
+	struct trust trust;
+	struct head head;
+
+	assert_int_equal(depot_open(b->depot, &depot), 0);
+	assert_int_equal(depot_trust(depot, NULL, &trust), 0);
+	assert_int_equal(depot_head(depot, &trust, channel, &head), 0);
+	depot_close(depot);
+	return head;
 }

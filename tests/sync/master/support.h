@@ -43,7 +43,10 @@ int bench_verb(int (*verb)(int, char **), ...);
 /* Writes a file of the tree, making its directories. */
 void bench_write(const struct bench *b, const char *name, const void *data, size_t len);
 
-/* The same with `len` reproducible random bytes. */
+/* A file anywhere, in a directory that is there. */
+void bench_write_text(const char *path, const char *text);
+
+/* As bench_write(), `len` reproducible random bytes. */
 void bench_fill(const struct bench *b, const char *name, size_t len, uint64_t seed);
 
 /* Waits until what was written is no longer too young to be told from a change. */
@@ -57,6 +60,9 @@ size_t bench_faults(const struct bench *b);
 
 /* The catalog of the newest revision's root. */
 struct catalog *bench_root(const struct bench *b);
+
+/* As the depot's own trust reads it. */
+struct head bench_head(const struct bench *b, const char *channel);
 
 /* Number of files below depot/`folder`. */
 size_t bench_count(const struct bench *b, const char *folder);

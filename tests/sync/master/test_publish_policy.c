@@ -17,35 +17,13 @@
 #define NIGHTLY "[schedule nightly]\nlabel = site:oslo\nwhen = daily at 02:00\n"
 #define WEEKEND "[windows weekend]\nallow = sat, sun\n"
 
-static struct head head_of(const struct bench *b, const char *channel)
-{
-	struct depot *depot;
-	struct trust trust;
-	struct head head;
-
-	assert_int_equal(depot_open(b->depot, &depot), 0);
-	assert_int_equal(depot_trust(depot, NULL, &trust), 0);
-	assert_int_equal(depot_head(depot, &trust, channel, &head), 0);
-	depot_close(depot);
-	return head;
-}
-
-static void write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(io_write(fd, text, strlen(text)), 0);
-	assert_int_equal(close(fd), 0);
-}
-
 /* The verb's exit status. */
 static int set(const struct bench *b, const char *text)
 {
 	char path[128];
 
 	(void)snprintf(path, sizeof(path), "%s/policy.conf", b->dir);
-	write_text(path, text);
+	bench_write_text(path, text);
 	return bench_verb(cmd_policy, "policy", b->depot, "--set", path, NULL);
 }
 
@@ -83,11 +61,11 @@ static void a_policy_makes_a_head_for_the_same_revision(void **state)
 	int64_t now_ns = clock_real_ns() / NS_PER_SEC * NS_PER_SEC;
 
 	begin(&b);
-	struct head before = head_of(&b, "stable");
+	struct head before = bench_head(&b, "stable");
 
 	clock_fake(now_ns + 100 * DAY_NS);
 	assert_int_equal(set(&b, NIGHTLY), EXIT_DONE);
-	struct head after = head_of(&b, "stable");
+	struct head after = bench_head(&b, "stable");
 
 	assert_int_equal(after.sequence, before.sequence + 1);
 	assert_int_equal(after.revision, before.revision);
@@ -104,7 +82,7 @@ static void a_policy_makes_a_head_for_the_same_revision(void **state)
 	assert_int_equal(bench_faults(&b), 0);
 	/* the same once more is nothing new */
 	assert_int_equal(set(&b, NIGHTLY), EXIT_DONE);
-	assert_int_equal(head_of(&b, "stable").sequence, after.sequence);
+	assert_int_equal(bench_head(&b, "stable").sequence, after.sequence);
 	assert_int_equal(change(&b, "--show"), EXIT_DONE);
 	clock_fake(0);
 	bench_end(&b);
@@ -112,7 +90,7 @@ static void a_policy_makes_a_head_for_the_same_revision(void **state)
 
 static void expect_policy(const struct bench *b, const struct policy_ref *ref)
 {
-	struct head head = head_of(b, "stable");
+	struct head head = bench_head(b, "stable");
 
 	assert_int_equal(head.policy.bytes, ref->bytes);
 	assert_true(digest_equal(&head.policy.digest, &ref->digest));
@@ -127,7 +105,7 @@ static void every_later_head_names_it_until_it_is_cleared(void **state)
 
 	begin(&b);
 	assert_int_equal(set(&b, NIGHTLY), EXIT_DONE);
-	struct policy_ref ref = head_of(&b, "stable").policy;
+	struct policy_ref ref = bench_head(&b, "stable").policy;
 
 	/* a new revision, a renewal */
 	bench_fill(&b, "file", 1000, 2);
@@ -141,17 +119,17 @@ static void every_later_head_names_it_until_it_is_cleared(void **state)
 	assert_int_equal(report.outcome, PUBLISH_RENEWED);
 	expect_policy(&b, &ref);
 	/* nothing to do is nothing done */
-	uint64_t sequence = head_of(&b, "stable").sequence;
+	uint64_t sequence = bench_head(&b, "stable").sequence;
 
 	bench_publish(&b, &report);
 	assert_int_equal(report.outcome, PUBLISH_NOTHING);
 	assert_int_equal(change(&b, "--clear"), EXIT_DONE);
-	assert_int_equal(head_of(&b, "stable").sequence, sequence + 1);
-	assert_int_equal(head_of(&b, "stable").policy.bytes, 0);
+	assert_int_equal(bench_head(&b, "stable").sequence, sequence + 1);
+	assert_int_equal(bench_head(&b, "stable").policy.bytes, 0);
 	assert_int_equal(change(&b, "--clear"), EXIT_DONE);
-	assert_int_equal(head_of(&b, "stable").sequence, sequence + 1);
+	assert_int_equal(bench_head(&b, "stable").sequence, sequence + 1);
 	bench_publish(&b, &report);
-	assert_int_equal(head_of(&b, "stable").policy.bytes, 0);
+	assert_int_equal(bench_head(&b, "stable").policy.bytes, 0);
 	assert_int_equal(bench_faults(&b), 0);
 	bench_end(&b);
 }
@@ -169,8 +147,8 @@ static void channels_have_policies_of_their_own(void **state)
 	assert_int_equal(publish(&o, &report), 0);
 	assert_int_equal(set(&b, WEEKEND), EXIT_DONE);
 	assert_int_equal(publish(&o, &report), 0);
-	assert_int_equal(head_of(&b, "test").policy.bytes, 0);
-	assert_int_equal(head_of(&b, "stable").policy.bytes, strlen(WEEKEND));
+	assert_int_equal(bench_head(&b, "test").policy.bytes, 0);
+	assert_int_equal(bench_head(&b, "stable").policy.bytes, strlen(WEEKEND));
 	bench_end(&b);
 }
 
@@ -191,15 +169,15 @@ static void a_lost_head_gets_its_policy_back(void **state)
 	/* nothing that a policy could be added to */
 	assert_int_equal(set(&b, WEEKEND), EXIT_FAILED);
 	bench_publish(&b, &report);
-	assert_int_equal(head_of(&b, "stable").policy.bytes, strlen(NIGHTLY));
-	assert_int_equal(head_of(&b, "stable").sequence, 3);
+	assert_int_equal(bench_head(&b, "stable").policy.bytes, strlen(NIGHTLY));
+	assert_int_equal(bench_head(&b, "stable").sequence, 3);
 	/* from before it was set; another policy would sign that old state again */
 	assert_int_equal(rename(old, path), 0);
 	assert_int_equal(set(&b, WEEKEND), EXIT_FAILED);
 	bench_publish(&b, &report);
 	assert_int_equal(report.outcome, PUBLISH_HEAD);
-	assert_int_equal(head_of(&b, "stable").policy.bytes, strlen(NIGHTLY));
-	assert_int_equal(head_of(&b, "stable").sequence, 4);
+	assert_int_equal(bench_head(&b, "stable").policy.bytes, strlen(NIGHTLY));
+	assert_int_equal(bench_head(&b, "stable").sequence, 4);
 	bench_end(&b);
 }
 
@@ -225,7 +203,7 @@ static void what_mirrors_could_not_read_is_never_published(void **state)
 	assert_int_equal(
 		bench_verb(cmd_policy, "policy", b.depot, "--show", "--clear", NULL),
 		EXIT_USAGE);
-	assert_int_equal(head_of(&b, "stable").sequence, 1);
+	assert_int_equal(bench_head(&b, "stable").sequence, 1);
 	assert_int_equal(bench_count(&b, "policy"), 0);
 	bench_end(&b);
 }
@@ -243,11 +221,11 @@ static void check_proves_the_policy(void **state)
 	assert_int_equal(check_depot(b.depot, NULL, false, 2, &report), 0);
 	assert_int_equal(report.policies, 1);
 	assert_int_equal(report.orphans, 1); /* the replaced one */
-	struct head head = head_of(&b, "stable");
+	struct head head = bench_head(&b, "stable");
 
 	policy_path(&b, &head, path);
 	/* other bytes of the same size */
-	write_text(
+	bench_write_text(
 		path, "[schedule nightly]\nlabel = site:oslo\nwhen = daily at 03:00\n");
 	assert_int_equal(bench_faults(&b), 1);
 	assert_int_equal(change(&b, "--show"), EXIT_FAILED);
@@ -271,7 +249,7 @@ static void check_reads_the_policy(void **state)
 
 	begin(&b);
 	assert_int_equal(set(&b, NIGHTLY), EXIT_DONE);
-	struct head head = head_of(&b, "stable");
+	struct head head = bench_head(&b, "stable");
 
 	head.sequence++;
 	head.policy.bytes = strlen(strange);
@@ -282,13 +260,13 @@ static void check_reads_the_policy(void **state)
 	*slash = '\0';
 	assert_int_equal(io_mkdirs(path, 0755), 0);
 	*slash = '/';
-	write_text(path, strange);
+	bench_write_text(path, strange);
 	assert_int_equal(signing_key_load(b.key, &key), 0);
 	assert_int_equal(head_encode(&head, key, &text), 0);
 	signing_key_free(key);
 	assert_int_equal(buffer_add(&text, "", 1), 0);
 	(void)snprintf(path, sizeof(path), "%s/channel/stable", b.depot);
-	write_text(path, (const char *)text.data);
+	bench_write_text(path, (const char *)text.data);
 	assert_int_equal(bench_faults(&b), 1);
 	bench_end(&b);
 }

@@ -35,24 +35,7 @@ static void write_in_depot(const struct bench *b, const char *name, const char *
 	char path[256];
 
 	in_depot(b, name, path);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(io_write(fd, text, strlen(text)), 0);
-	assert_int_equal(close(fd), 0);
-}
-
-static struct head head_of(const struct bench *b, const char *channel)
-{
-	struct depot *depot;
-	struct trust trust;
-	struct head head;
-
-	assert_int_equal(depot_open(b->depot, &depot), 0);
-	assert_int_equal(depot_trust(depot, NULL, &trust), 0);
-	assert_int_equal(depot_head(depot, &trust, channel, &head), 0);
-	depot_close(depot);
-	return head;
+	bench_write_text(path, text);
 }
 
 /* A depot with this many revisions. */
@@ -84,11 +67,11 @@ static void a_lost_head_goes_on_counting(void **state)
 		assert_int_equal(report.outcome, PUBLISH_RENEWED);
 	}
 	clock_fake(0);
-	assert_int_equal(head_of(&b, "stable").sequence, 5);
+	assert_int_equal(bench_head(&b, "stable").sequence, 5);
 	remove_in_depot(&b, "channel/stable");
 	bench_publish(&b, &report);
 	assert_int_equal(report.outcome, PUBLISH_HEAD);
-	assert_int_equal(head_of(&b, "stable").sequence, 6);
+	assert_int_equal(bench_head(&b, "stable").sequence, 6);
 	bench_end(&b);
 }
 
@@ -110,10 +93,10 @@ static void a_head_from_an_old_copy_goes_on_counting(void **state)
 		bench_publish(&b, &report);
 	}
 	assert_int_equal(rename(copy, path), 0);
-	assert_int_equal(head_of(&b, "stable").sequence, 1);
+	assert_int_equal(bench_head(&b, "stable").sequence, 1);
 	bench_publish(&b, &report);
-	assert_int_equal(head_of(&b, "stable").sequence, 4);
-	assert_int_equal(head_of(&b, "stable").revision, 3);
+	assert_int_equal(bench_head(&b, "stable").sequence, 4);
+	assert_int_equal(bench_head(&b, "stable").revision, 3);
 	bench_end(&b);
 }
 
@@ -127,7 +110,7 @@ static void without_head_and_state_the_revisions_are_counted(void **state)
 	remove_in_depot(&b, "channel/stable");
 	remove_in_depot(&b, ".publisher/state.db");
 	bench_publish(&b, &report);
-	assert_int_equal(head_of(&b, "stable").sequence, 4);
+	assert_int_equal(bench_head(&b, "stable").sequence, 4);
 	bench_end(&b);
 }
 
@@ -147,8 +130,8 @@ static void a_damaged_head_is_replaced(void **state)
 		assert_int_equal(bench_verb(cmd_log, "log", b.depot, NULL), 0);
 		bench_publish(&b, &report);
 		assert_int_equal(report.outcome, PUBLISH_HEAD);
-		assert_int_equal(head_of(&b, "stable").sequence, 3);
-		assert_int_equal(head_of(&b, "stable").revision, 2);
+		assert_int_equal(bench_head(&b, "stable").sequence, 3);
+		assert_int_equal(bench_head(&b, "stable").revision, 2);
 		assert_int_equal(bench_faults(&b), 0);
 		bench_end(&b);
 	}
@@ -170,7 +153,7 @@ static void a_head_of_another_key_is_replaced(void **state)
 	assert_int_equal(rename(foreign, path), 0);
 	bench_publish(&b, &report);
 	assert_int_equal(report.outcome, PUBLISH_HEAD);
-	assert_int_equal(head_of(&b, "stable").sequence, 2);
+	assert_int_equal(bench_head(&b, "stable").sequence, 2);
 	assert_int_equal(bench_faults(&b), 0);
 	bench_end(&other);
 	bench_end(&b);
@@ -186,7 +169,7 @@ static void a_head_that_names_another_root_is_replaced(void **state)
 	struct buffer text AUTO_BUFFER = BUFFER_INIT(RECORD_MAX_BYTES);
 
 	begin_published(&b, 1);
-	struct head head = head_of(&b, "stable");
+	struct head head = bench_head(&b, "stable");
 
 	head.root.digest.bytes[0] ^= 1;
 	assert_int_equal(signing_key_load(b.key, &key), 0);
