@@ -207,6 +207,7 @@ static int small_start(struct fetcher *fetcher, size_t site, int timeout_ms,
 		.length = object->max_bytes,
 		.class = FETCH_DEMAND,
 		.timeout_ms = timeout_ms,
+		.site = site,
 		.pace_bytes = object->max_bytes, /* all of it: somebody waits */
 		.known = object->known,
 		.arg = f,

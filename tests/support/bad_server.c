@@ -2,12 +2,17 @@
 /*
  * A web server over a directory that misbehaves on request:
  *
- *	bad_server PORT DIR MODE [--only PATTERN] [--after N] [--for N]
+ *	bad_server PORT DIR MODE [--only PATTERN] [--after N] [--for N] [--hold N]
+ *		[--connections N]
  *
  * PORT 0 takes a free one; the port is printed on a line of its own. PATTERN (fnmatch) limits
  * the misbehaviour to some paths, --after N to what follows the first N such requests, --for N to
  * the N that come then. Modes: ok 404 500 redirect no-range short endless html close hang flip
  * drip tarpit header headers. Runs until it is killed; one thread a connection.
+ *
+ * --hold N: none is answered before N requests are there at once. --connections N: what connects
+ * beyond N is closed at once. /crowd is always answered: how many requests were there at once at
+ * most, how many are now, how many connections are open, and how many were closed at once.
  */
 #include "cache/base/cleanup.h"
 #include "cache/base/disk/io.h"
@@ -34,6 +39,7 @@
 #define REQUEST_MAX 8192
 #define STEP_BYTES  (64 * 1024)
 #define TARPIT_STEP 4000
+#define LINGER_US   (50 * 1000) /* so that one who comes too many is counted */
 
 enum mode {
 	MODE_OK,
@@ -63,6 +69,15 @@ static const char *only = "*";
 static long good_first;
 static long bad_count = LONG_MAX;
 static atomic_long matched;
+
+static long hold;
+static long connections = LONG_MAX;
+static atomic_long open_connections;
+static atomic_long closed_at_once;
+static pthread_mutex_t crowd_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
+static pthread_cond_t crowd_is_there = PTHREAD_COND_INITIALIZER;
+static long crowd;
+static long crowd_most;
 
 struct request {
 	char path[1024];
@@ -120,6 +135,43 @@ static bool is_bad(const struct request *rq)
 	long n = atomic_fetch_add(&matched, 1);
 
 	return n >= good_first && n - good_first < bad_count;
+}
+
+static void join_crowd(void)
+{
+	pthread_mutex_lock(&crowd_lock);
+	crowd++;
+	if (crowd > crowd_most)
+		crowd_most = crowd;
+	pthread_cond_broadcast(&crowd_is_there);
+	while (crowd_most < hold)
+		pthread_cond_wait(&crowd_is_there, &crowd_lock);
+	pthread_mutex_unlock(&crowd_lock);
+	if (hold)
+		usleep(LINGER_US);
+}
+
+static void leave_crowd(void)
+{
+	pthread_mutex_lock(&crowd_lock);
+	crowd--;
+	pthread_mutex_unlock(&crowd_lock);
+}
+
+static int send_crowd(int fd)
+{
+	char body[128];
+	char head[128];
+
+	pthread_mutex_lock(&crowd_lock);
+	(void)snprintf(body, sizeof(body), "%ld %ld %ld %ld\n", crowd_most, crowd,
+		atomic_load(&open_connections), atomic_load(&closed_at_once));
+	pthread_mutex_unlock(&crowd_lock);
+	(void)snprintf(head, sizeof(head),
+		"HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", strlen(body));
+	int r = say(fd, head);
+
+	return r < 0 ? r : say(fd, body);
 }
 
 static void wait_for_ever(void)
@@ -272,19 +324,30 @@ static int send_file(int fd, const struct request *rq, enum mode how)
 	return r < 0 ? r : send_body(fd, file, how, first, body);
 }
 
+static int answer(int fd, const struct request *rq)
+{
+	if (strcmp(rq->path, "/crowd") == 0)
+		return send_crowd(fd);
+	enum mode how = is_bad(rq) ? mode : MODE_OK;
+
+	join_crowd();
+	int r = send_refusal(fd, how);
+
+	if (r == -1)
+		r = send_file(fd, rq, how);
+	leave_crowd();
+	return r;
+}
+
 static void *serve(void *arg)
 {
-	AUTO_CLOSE int fd = (int)(intptr_t)arg;
+	int fd = (int)(intptr_t)arg;
 	struct request rq;
-	int r = 0;
 
-	while (r == 0 && read_request(fd, &rq)) {
-		enum mode how = is_bad(&rq) ? mode : MODE_OK;
-
-		r = send_refusal(fd, how);
-		if (r == -1)
-			r = send_file(fd, &rq, how);
-	}
+	while (read_request(fd, &rq) && answer(fd, &rq) == 0)
+		;
+	close(fd);
+	(void)atomic_fetch_sub(&open_connections, 1);
 	return NULL;
 }
 
@@ -325,6 +388,10 @@ static bool parse_arguments(int argc, char **argv)
 			good_first = strtol(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--for") == 0)
 			bad_count = strtol(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--hold") == 0)
+			hold = strtol(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--connections") == 0)
+			connections = strtol(argv[i + 1], NULL, 10);
 		else
 			return false;
 	}
@@ -335,7 +402,8 @@ int main(int argc, char **argv)
 {
 	if (!parse_arguments(argc, argv)) {
 		(void)fprintf(stderr, "usage: bad_server PORT DIR MODE [--only PATTERN] "
-				      "[--after N] [--for N]\n");
+				      "[--after N] [--for N] [--hold N] "
+				      "[--connections N]\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -352,6 +420,12 @@ int main(int argc, char **argv)
 
 		if (fd < 0)
 			continue;
+		if (atomic_fetch_add(&open_connections, 1) >= connections) {
+			(void)atomic_fetch_sub(&open_connections, 1);
+			(void)atomic_fetch_add(&closed_at_once, 1);
+			close(fd);
+			continue;
+		}
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd) == 0)
 			(void)pthread_detach(thread);

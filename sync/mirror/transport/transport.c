@@ -5,22 +5,15 @@
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/mutex.h"
 #include "cache/base/threads/thread.h"
+#include "sync/mirror/transport/places.h"
 #include "sync/mirror/transport/transport_run.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Over HTTP/1.1 a transfer needs a connection of its own; with HTTP/2 streams are free. One of up to
- * SMALL_BYTES spends most of its time in a round trip, so more of these fill the line: 14 of the 34 kB
- * of a catalog are 92 % of 100 Mbit/s over 40 ms, where 6 are 39 %. */
-#define SMALL_BYTES	     ((uint64_t)64 * 1024)
-#define CONNECTIONS_PER_HOST 16
-#define ACTIVE_MAX_SMALL     CONNECTIONS_PER_HOST
-#define ACTIVE_MAX_PLAIN     8
-#define ACTIVE_MAX_MULTI     32
-#define CONNECTIONS_KEPT     32
-#define CLASSES		     (FETCH_BACKGROUND + 1)
+#define CONNECTIONS_KEPT 32
+#define CLASSES		 (FETCH_BACKGROUND + 1)
 
 #define TICK_MS 100   /* deadlines are looked at this often while something runs */
 #define IDLE_MS 60000 /* nothing to do: sleep until woken */
@@ -53,10 +46,10 @@ struct transport {
 	void *arg;
 	size_t turn; /* whose it is to read on first */
 	struct queue waiting[CLASSES];
-	struct run runs[ACTIVE_MAX_MULTI];
-	size_t active;
-	size_t active_large; /* of them, above SMALL_BYTES */
-	bool is_multi;	     /* the source speaks HTTP/2 */
+	int64_t none_until_ns[CLASSES]; /* of these none could begin; 0: look again */
+	struct run runs[PLACES_ALL];
+	struct places places;
+	unsigned int ends_to_shed; /* after so many more connections are kept again */
 	bool is_running;
 };
 
@@ -81,8 +74,18 @@ static void queue_add(struct queue *q, struct transfer *t)
 	q->last = &t->next;
 }
 
-/* Takes the first transfer whose time has come; tells when the next one's does. */
-static struct transfer *queue_take(struct queue *q, int64_t now_ns, int64_t *wake_ns)
+static void queue_put_back(struct queue *q, struct transfer *t)
+{
+	t->next = q->first;
+	q->first = t;
+	if (q->last == &q->first)
+		q->last = &t->next;
+}
+
+/* Takes the first transfer whose time has come, and for which there is a place: a small one may
+ * find one where a large one waits. Tells when the next one's time comes. */
+static struct transfer *queue_take(struct queue *q, const struct places *places,
+	enum fetch_class class, int64_t now_ns, int64_t *wake_ns)
 {
 	for (struct transfer **p = &q->first; *p; p = &(*p)->next) {
 		struct transfer *t = *p;
@@ -92,6 +95,8 @@ static struct transfer *queue_take(struct queue *q, int64_t now_ns, int64_t *wak
 				*wake_ns = t->not_before_ns;
 			continue;
 		}
+		if (!places_have_one(places, t, class, now_ns))
+			continue;
 		*p = t->next;
 		if (q->last == &t->next)
 			q->last = p;
@@ -101,15 +106,17 @@ static struct transfer *queue_take(struct queue *q, int64_t now_ns, int64_t *wak
 }
 
 /* Puts what `q` holds where it belongs. */
-static void queue_sort(struct queue *q, struct queue waiting[CLASSES])
+static void queue_sort(struct queue *q, struct transport *transport)
 {
 	struct transfer *t = q->first;
 
 	queue_init(q);
 	while (t) {
 		struct transfer *next = t->next;
+		enum fetch_class class = transfer_class(t);
 
-		queue_add(&waiting[transfer_class(t)], t);
+		queue_add(&transport->waiting[class], t);
+		transport->none_until_ns[class] = 0;
 		t = next;
 	}
 }
@@ -131,7 +138,7 @@ static void cancel(struct transfer *t)
 static void hurry(struct transport *transport)
 {
 	for (size_t class = FETCH_READ_AHEAD; class < CLASSES; class ++)
-		queue_sort(&transport->waiting[class], transport->waiting);
+		queue_sort(&transport->waiting[class], transport);
 	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
 		struct run *run = &transport->runs[i];
 
@@ -162,7 +169,7 @@ static bool take_incoming(struct transport *transport)
 	bool wants_resume = transport->wants_resume;
 	bool wants_hurry = transport->wants_hurry;
 
-	queue_sort(&transport->incoming, transport->waiting);
+	queue_sort(&transport->incoming, transport);
 	transport->wants_resume = false;
 	transport->wants_hurry = false;
 	if (transport->has_limit)
@@ -185,7 +192,8 @@ static void continue_held(struct transport *transport)
 	int64_t now_ns = clock_mono_ns();
 
 	throttle_yield(&b->throttle,
-		atomic_load(&b->is_yielding) || transport->active > b->running, now_ns);
+		atomic_load(&b->is_yielding) || transport->places.taken > b->running,
+		now_ns);
 	atomic_store(&transport->piece_bytes, throttle_piece_bytes(&b->throttle));
 	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
 		struct run *run =
@@ -215,9 +223,19 @@ static int64_t held_until_ns(struct transport *transport)
 	return INT64_MAX;
 }
 
-static bool is_small(const struct transfer *t)
+static void keep_connections(struct transport *transport, long count)
 {
-	return t->length <= SMALL_BYTES;
+	(void)curl_multi_setopt(transport->multi, CURLMOPT_MAXCONNECTS, count);
+}
+
+/* It came in too great a company: its next try is no failure of its own. The connections that its
+ * source allows are for the background, too, but curl keeps all that it has opened: until enough
+ * transfers have ended, each of which lets one go that is too many. */
+static void begin_again(struct transport *transport, struct transfer *t)
+{
+	queue_put_back(&transport->waiting[transfer_class(t)], t);
+	keep_connections(transport, PLACES_LARGE);
+	transport->ends_to_shed = PLACES_ALL;
 }
 
 static void end_run(struct transport *transport, struct run *run, CURLcode code)
@@ -228,12 +246,20 @@ static void end_run(struct transport *transport, struct run *run, CURLcode code)
 
 	if (code == CURLE_OK && run->is_http &&
 		curl_easy_getinfo(run->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK)
-		transport->is_multi = version >= CURL_HTTP_VERSION_2_0;
+		places_set_multi(&transport->places, t, version >= CURL_HTTP_VERSION_2_0);
 	run_finish(run, code, &result);
 	run->transfer = NULL;
-	transport->active--;
-	transport->active_large -= !is_small(t);
-	t->on_done(t, &result);
+	if (transport->ends_to_shed && --transport->ends_to_shed == 0)
+		keep_connections(transport, CONNECTIONS_KEPT);
+	bool is_again = places_too_many(
+		&transport->places, t, &result, run->start_ns, clock_mono_ns());
+
+	places_leave(&transport->places, t);
+	memset(transport->none_until_ns, 0, sizeof(transport->none_until_ns));
+	if (is_again)
+		begin_again(transport, t);
+	else
+		t->on_done(t, &result);
 }
 
 static void begin(struct transport *transport, struct transfer *t, int64_t now_ns)
@@ -249,51 +275,19 @@ static void begin(struct transport *transport, struct transfer *t, int64_t now_n
 		run++;
 	int r = run_start(run, t, &transport->options, now_ns);
 
-	transport->active++;
-	transport->active_large += !is_small(t);
+	places_take(&transport->places, t, now_ns);
 	if (r == 0 && curl_multi_add_handle(transport->multi, run->easy) == CURLM_OK)
 		return;
 	end_run(transport, run, CURLE_OUT_OF_MEMORY);
 }
 
-/* How many of `max` may run before another one of this class starts: a reader finds a free place
- * even while work that nobody waits for is plenty. */
-static size_t class_share(size_t max, size_t class)
-{
-	switch (class) {
-	case FETCH_DEMAND:
-		return max;
-	case FETCH_READ_AHEAD:
-		return max - 2;
-	default:
-		return max / 2;
-	}
-}
-
-static bool has_place(
-	const struct transport *transport, const struct transfer *t, size_t class)
-{
-	if (transport->is_multi)
-		return transport->active < class_share(ACTIVE_MAX_MULTI, class);
-	if (!is_small(t) &&
-		transport->active_large >= class_share(ACTIVE_MAX_PLAIN, class))
-		return false;
-	return transport->active < class_share(ACTIVE_MAX_SMALL, class);
-}
-
-/* Whether another one may start; if time alone is in its way, says when. */
-static bool may_begin(
-	struct transport *transport, size_t class, int64_t now_ns, int64_t *wake_ns)
+/* Whether the background may begin another one; if time alone is in its way, says when. */
+static bool background_may_begin(
+	struct transport *transport, int64_t now_ns, int64_t *wake_ns)
 {
 	struct background *b = transport->options.background;
 
-	const struct transfer *first = transport->waiting[class].first;
-
-	if (!first)
-		return false;
-	if (!b || class != FETCH_BACKGROUND)
-		return has_place(transport, first, class);
-	if (!has_place(transport, first, FETCH_DEMAND) || atomic_load(&b->is_yielding))
+	if (atomic_load(&b->is_yielding))
 		return false;
 	int64_t wait_ns = throttle_wait_start_ns(&b->throttle, b->running, now_ns);
 
@@ -302,22 +296,43 @@ static bool may_begin(
 	return wait_ns == 0;
 }
 
+/* The next one of this class that may begin; NULL: none, until something changes or *wake_ns. */
+static struct transfer *take_next(struct transport *transport, enum fetch_class class,
+	int64_t now_ns, int64_t *wake_ns)
+{
+	struct queue *q = &transport->waiting[class];
+	int64_t *none_until_ns = &transport->none_until_ns[class];
+	int64_t until_ns = INT64_MAX;
+	struct transfer *t = NULL;
+
+	if (!q->first)
+		return NULL;
+	if (now_ns >= *none_until_ns) {
+		bool is_held_back =
+			class == FETCH_BACKGROUND && transport->options.background;
+
+		if (is_held_back && !background_may_begin(transport, now_ns, wake_ns))
+			return NULL;
+		/* what the throttle lets through is few enough */
+		t = queue_take(q, &transport->places, is_held_back ? FETCH_DEMAND : class,
+			now_ns, &until_ns);
+		*none_until_ns = t ? 0 : until_ns;
+	}
+	if (!t && *none_until_ns < *wake_ns)
+		*wake_ns = *none_until_ns;
+	return t;
+}
+
 /* Returns when the next delayed transfer wants to start. */
 static int64_t begin_waiting(struct transport *transport)
 {
 	int64_t now_ns = clock_mono_ns();
 	int64_t wake_ns = INT64_MAX;
+	struct transfer *t;
 
-	for (size_t class = 0; class < CLASSES; class ++) {
-		while (may_begin(transport, class, now_ns, &wake_ns)) {
-			struct transfer *t =
-				queue_take(&transport->waiting[class], now_ns, &wake_ns);
-
-			if (!t)
-				break;
+	for (enum fetch_class class = FETCH_DEMAND; class < CLASSES; class ++)
+		while ((t = take_next(transport, class, now_ns, &wake_ns)))
 			begin(transport, t, now_ns);
-		}
-	}
 	return wake_ns;
 }
 
@@ -376,7 +391,7 @@ static void cancel_all(struct transport *transport)
 
 static int poll_ms(const struct transport *transport, int64_t wake_ns)
 {
-	int64_t ms = transport->active ? TICK_MS : IDLE_MS;
+	int64_t ms = transport->places.taken ? TICK_MS : IDLE_MS;
 
 	if (wake_ns != INT64_MAX) {
 		int64_t until = (wake_ns - clock_mono_ns() + NS_PER_MS - 1) / NS_PER_MS;
@@ -389,7 +404,7 @@ static int poll_ms(const struct transport *transport, int64_t wake_ns)
 
 static void tell_busy(struct transport *transport)
 {
-	bool is_busy = transport->active > 0;
+	bool is_busy = transport->places.taken > 0;
 
 	if (is_busy == transport->is_busy)
 		return;
@@ -409,7 +424,7 @@ static void *run_transport(void *arg)
 		if (transport->options.background)
 			continue_held(transport);
 		int64_t wake_ns = begin_waiting(transport);
-		size_t before = transport->active;
+		size_t before = transport->places.taken;
 
 		tell_busy(transport);
 		(void)curl_multi_perform(transport->multi, &running);
@@ -419,7 +434,7 @@ static void *run_transport(void *arg)
 			ticked_ns = clock_mono_ns();
 		}
 		/* a place that came free is taken before sleeping */
-		if (transport->active < before)
+		if (transport->places.taken < before)
 			continue;
 		tell_busy(transport);
 		int64_t held_ns = held_until_ns(transport);
@@ -492,10 +507,9 @@ static int prepare(struct transport *transport, const struct transport_config *c
 		return -ENOMEM;
 	(void)curl_multi_setopt(
 		transport->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	(void)curl_multi_setopt(transport->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-		(long)CONNECTIONS_PER_HOST);
 	(void)curl_multi_setopt(
-		transport->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
+		transport->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)PLACES_HTTP);
+	keep_connections(transport, CONNECTIONS_KEPT);
 	return 0;
 }
 

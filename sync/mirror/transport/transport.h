@@ -83,10 +83,11 @@ struct transfer {
 	int timeout_ms;		       /* 0: the transport's */
 	uint64_t pace_bytes;   /* so much must come in each time-out; 0: a token */
 	int64_t not_before_ns; /* monotonic; 0: at once */
-	size_t site; /* whose delays are compared with each other; background only */
+	size_t site; /* the source: its transfers are counted, its delays compared */
 	void *arg;   /* the caller's */
 
-	/* Its turn has come; may be NULL. A negative return ends it with that error before
+	/* Its turn has come, once more if it was one too many for its source; may be NULL. A
+	 * negative return ends it with that error before
 	 * anything is sent. On the transport's thread: must not wait. */
 	int (*on_start)(struct transfer *t);
 

@@ -494,7 +494,7 @@ int run_start(struct run *run, struct transfer *t, const struct run_options *opt
 	*run = (struct run){
 		.easy = curl_easy_init(),
 		.transfer = t,
-		.is_http = strncasecmp(t->url, "http", 4) == 0,
+		.is_http = url_is_http(t->url),
 		.is_file = url_is_file(t->url),
 		.is_polite = options->background,
 		.start_ns = now_ns,
@@ -585,6 +585,7 @@ static int errno_of(CURLcode code)
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
+	case CURLE_SSL_CONNECT_ERROR:
 		return -ECONNRESET;
 	default:
 		return -EIO;

@@ -23,6 +23,12 @@ bool url_is_file(const char *url)
 	return strncasecmp(url, "file://", 7) == 0;
 }
 
+bool url_is_http(const char *url)
+{
+	return strncasecmp(url, "http://", 7) == 0 ||
+	       strncasecmp(url, "https://", 8) == 0;
+}
+
 void url_strip(const char *url, char *out, size_t size)
 {
 	const char *scheme_end = strstr(url, "://");

@@ -12,6 +12,7 @@
 /* True for the schemes that a source may have: file, http, https, sftp. */
 bool url_is_supported(const char *url);
 bool url_is_file(const char *url);
+bool url_is_http(const char *url); /* or https */
 
 /* Copies `url` for people to read: without user and password, without control characters,
  * cut to `size` bytes. */

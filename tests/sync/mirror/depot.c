@@ -173,6 +173,14 @@ void server_start_for(
 	start(s, argv);
 }
 
+void server_start_crowd(
+	struct server *s, const char *dir, const char *option, const char *count)
+{
+	const char *const argv[] = {"bad_server", "0", dir, "ok", option, count, NULL};
+
+	start(s, argv);
+}
+
 void server_stop(struct server *s)
 {
 	int status;

@@ -42,6 +42,9 @@ void server_start(struct server *s, const char *dir, const char *mode, const cha
 /* The same for the first `count` requests only. */
 void server_start_for(
 	struct server *s, const char *dir, const char *mode, const char *count);
+/* `option` is "--hold" or "--connections"; serves well otherwise. */
+void server_start_crowd(
+	struct server *s, const char *dir, const char *option, const char *count);
 void server_stop(struct server *s);
 
 /* A real nginx before the depot, which logs "STATUS REQUEST-BYTES RESPONSE-BYTES" lines to

@@ -415,14 +415,14 @@ static void a_queue_for_a_dead_source_moves_to_a_living_one(void **state)
 /* Nobody is to wait behind read-ahead for having joined some of it. */
 static void a_reader_takes_what_it_joins_out_of_the_queue(void **state)
 {
-	enum { COUNT = 12 };
+	enum { COUNT = 20 };
 	static struct waited w[COUNT];
 	struct server server;
 	int64_t start_ns = clock_mono_ns();
 
 	(void)state;
 	/* hangs for as many as read-ahead may have under way */
-	server_start_for(&server, depot.dir, "hang", "6");
+	server_start_for(&server, depot.dir, "hang", "14");
 	struct fetcher *fetcher = open_fetcher(server.url);
 
 	wait_init_all(w, COUNT, FETCH_READ_AHEAD);

@@ -22,6 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LIMITED_COUNT 20
+
 static struct depot depot;
 static char work[64] =
 	"/tmp/depotfs-servers-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
@@ -110,7 +112,8 @@ static int fetch_all(struct fetcher_config config)
 	return r;
 }
 
-static pid_t start_nginx(int http, int https)
+/* `limited` serves ten requests at a time, slowly enough for them to meet. */
+static pid_t start_nginx(int http, int https, int limited)
 {
 	static char conf[128];
 	FILE *f;
@@ -128,9 +131,14 @@ static pid_t start_nginx(int http, int https)
 			"  server { listen 127.0.0.1:%d; listen 127.0.0.1:%d ssl http2;\n"
 			"    ssl_certificate %s/cert.pem; ssl_certificate_key "
 			"%s/key.pem;\n"
-			"    root %s; } }\n",
+			"    root %s; }\n"
+			"  limit_conn_zone $server_port zone=ten:1m;\n"
+			"  log_format status $status;\n"
+			"  server { listen 127.0.0.1:%d; root %s;\n"
+			"    limit_conn ten 10; limit_rate 30k;\n"
+			"    access_log %s/limited status; } }\n",
 			work, work, work, work, work, work, work, http, https, work, work,
-			depot.dir) > 0);
+			depot.dir, limited, depot.dir, work) > 0);
 	assert_int_equal(fclose(f), 0);
 	assert_int_equal(shell("openssl req -x509 -newkey ec -pkeyopt "
 			       "ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=t "
@@ -157,7 +165,7 @@ static void nginx_serves_over_http_and_over_https_with_its_own_authority(void **
 		print_message("nginx is not installed\n");
 		skip();
 	}
-	pid_t pid = start_nginx(http, https);
+	pid_t pid = start_nginx(http, https, free_port());
 
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/", http);
 	assert_int_equal(fetch_all((struct fetcher_config){.urls = url}), 0);
@@ -167,6 +175,70 @@ static void nginx_serves_over_http_and_over_https_with_its_own_authority(void **
 		fetch_all((struct fetcher_config){.urls = url, .cafile = cafile}), 0);
 	/* an authority that is not the system's is not trusted unless it is given */
 	assert_int_equal(fetch_all((struct fetcher_config){.urls = url}), -EHOSTUNREACH);
+	stop(pid);
+}
+
+/* How many lines of its log say so. */
+static unsigned int answered(const char *status)
+{
+	char path[128];
+	char line[16];
+	unsigned int n = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/limited", work);
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += strncmp(line, status, 3) == 0;
+	assert_int_equal(fclose(f), 0);
+	return n;
+}
+
+static void fetch_single_frames(struct fetcher *fetcher)
+{
+	static struct waited w[LIMITED_COUNT];
+
+	for (size_t i = 0; i < LIMITED_COUNT; i++) {
+		wait_init(&w[i], &depot);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, 20000);
+	}
+	for (size_t i = 0; i < LIMITED_COUNT; i++) {
+		assert_int_equal(wait_end(&w[i], 20), 0);
+		wait_release(&w[i]);
+	}
+}
+
+static void an_nginx_with_limit_conn_fails_no_request_and_is_asked_for_less(void **state)
+{
+	struct fetcher_config config = {.timeout_ms = 3000};
+	struct source_status status;
+	struct fetcher *fetcher;
+	int limited = free_port();
+	char url[64];
+
+	(void)state;
+	if (access("/usr/sbin/nginx", X_OK) < 0) {
+		print_message("nginx is not installed\n");
+		skip();
+	}
+	pid_t pid = start_nginx(free_port(), free_port(), limited);
+
+	wait_for_port(limited);
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", limited);
+	config.urls = url;
+	assert_int_equal(fetcher_new(&config, &fetcher), 0);
+	fetch_single_frames(fetcher);
+	unsigned int refused = answered("503");
+
+	assert_in_range(refused, 1, 6);
+	assert_int_equal(answered("206"), LIMITED_COUNT);
+	/* nobody has heard of it: each request had one try */
+	source_status(fetcher_source(fetcher), &status);
+	assert_int_equal(status.requests, LIMITED_COUNT);
+	fetch_single_frames(fetcher);
+	assert_int_equal(answered("503"), refused);
+	fetcher_free(fetcher);
 	stop(pid);
 }
 
@@ -250,6 +322,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			nginx_serves_over_http_and_over_https_with_its_own_authority),
+		cmocka_unit_test(
+			an_nginx_with_limit_conn_fails_no_request_and_is_asked_for_less),
 		cmocka_unit_test(sshd_serves_to_those_who_know_its_key),
 	};
 
