@@ -90,9 +90,6 @@ static void end(struct turns *t, int64_t begin_ns, const struct fuse_in_header *
 	ssize_t len)
 {
 	bool has_slept = clock_mono_ns() - begin_ns > SLEPT_NS;
-	/* of two that leave together one is the last, and keeps his turn. Turns of those who are
-	 * answering do not count: who is stuck reads nothing */
-	bool is_last = atomic_fetch_sub(&t->reading, 1) == 1;
 
 	if (len > 0) {
 		if (has_slept)
@@ -101,6 +98,10 @@ static void end(struct turns *t, int64_t begin_ns, const struct fuse_in_header *
 		if (!atomic_load(&t->is_watched))
 			have_watched(t);
 	}
+	/* of two that leave together one is the last, and keeps his turn. Turns of those who are
+	 * answering do not count: who is stuck reads nothing */
+	bool is_last = atomic_fetch_sub(&t->reading, 1) == 1;
+
 	if (has_turn && (len < (ssize_t)sizeof(*header) || !is_quick(header->opcode)))
 		give(t);
 	else if (has_turn && has_slept && !is_last)
@@ -135,12 +136,15 @@ struct seen {
 	unsigned int idle_ticks;
 };
 
+/* Who leaves read(2) counts first: so if nobody is in it, and then nobody has counted, they have
+ * been answering since the last look. */
 static void tick(struct turns *t, struct seen *seen)
 {
+	bool is_read = atomic_load(&t->reading) > 0;
 	uint64_t taken = atomic_load(&t->taken);
 	uint64_t slept = atomic_load(&t->slept);
 	bool is_idle = taken == seen->taken;
-	bool is_stuck = is_idle && atomic_load(&t->reading) == 0;
+	bool is_stuck = is_idle && !is_read;
 	bool is_queued = taken - seen->taken >= BACKLOG && slept == seen->slept &&
 			 atomic_load(&t->count) < t->wanted;
 

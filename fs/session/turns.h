@@ -14,9 +14,8 @@
  *
  * A thread of its own looks every few milliseconds, while requests come: when who has the turn does not
  * come back for it (a slow disk, after all), or requests queue up and there are processors for more than
- * one reader, there is another turn; who finds the queue empty, and another one reading, gives one up
- * again, down to one. The
- * same thread keeps the processors awake, see wakeful.h.
+ * one reader, there is another turn; who finds the queue empty, and another one reading, gives his up
+ * again. The same thread keeps the processors awake, see wakeful.h.
  */
 #pragma once
 

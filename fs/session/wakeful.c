@@ -1,15 +1,32 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fs/session/wakeful.h"
 
+#include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
+
+#define LIGHT_SLEEP_US 2
+
+int32_t wakeful_most_us(const char *cpuinfo)
+{
+	char head[4096]; /* the first processor, with its flags */
+	AUTO_CLOSE int fd = open(cpuinfo, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? io_read(fd, head, sizeof(head) - 1) : 0;
+
+	head[n > 0 ? n : 0] = '\0';
+	return strstr(head, " hypervisor") ? 0 : LIGHT_SLEEP_US;
+}
 
 void wakeful_init(struct wakeful *w, const char *device)
 {
-	*w = (struct wakeful){.device = device, .fd = -1, .allowed_ns = WAKEFUL_BURST_NS};
+	*w = (struct wakeful){.device = device,
+		.fd = -1,
+		.most_us = wakeful_most_us("/proc/cpuinfo"),
+		.allowed_ns = WAKEFUL_BURST_NS};
 }
 
 static void fall_asleep(struct wakeful *w)
@@ -21,10 +38,9 @@ static void fall_asleep(struct wakeful *w)
 
 static void stay_awake(struct wakeful *w)
 {
-	static const int32_t most_us = 0; /* how long a processor may take to wake */
-
 	w->fd = open(w->device, O_WRONLY | O_CLOEXEC);
-	if (w->fd >= 0 && write(w->fd, &most_us, sizeof(most_us)) == sizeof(most_us))
+	if (w->fd >= 0 &&
+		write(w->fd, &w->most_us, sizeof(w->most_us)) == sizeof(w->most_us))
 		return;
 	log_debug("processors may sleep between two requests: %s: %s", w->device,
 		log_strerror(errno));

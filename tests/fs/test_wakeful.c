@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define TICK_NS (4 * NS_PER_MS)
@@ -59,11 +60,28 @@ static void they_are_awake_while_somebody_is_in_a_hurry(void **state)
 
 	assert_int_equal(read(fd, &most_us, sizeof(most_us)), sizeof(most_us));
 	close(fd);
-	assert_int_equal(most_us, 0);
+	assert_int_equal(most_us, w.most_us);
 	pass(WAKEFUL_LINGER_NS, false);
 	assert_true(is_awake());
 	pass(2 * TICK_NS, false);
 	assert_false(is_awake());
+}
+
+static int32_t most_us_by(const char *text)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/cpuinfo", scratch.path);
+	scratch_write(&scratch, "cpuinfo", text, strlen(text));
+	return wakeful_most_us(path);
+}
+
+static void only_processors_of_a_virtual_machine_may_not_sleep_at_all(void **state)
+{
+	(void)state;
+	assert_int_equal(most_us_by("processor: 0\nflags: fpu hypervisor lahf_lm\n"), 0);
+	assert_int_equal(most_us_by("processor: 0\nflags: fpu lahf_lm\n"), 2);
+	assert_int_equal(wakeful_most_us("/nonexistent/cpuinfo"), 2);
 }
 
 static void a_burst_ends_and_another_one_must_be_earned(void **state)
@@ -112,6 +130,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(they_are_awake_while_somebody_is_in_a_hurry),
+		T(only_processors_of_a_virtual_machine_may_not_sleep_at_all),
 		T(a_burst_ends_and_another_one_must_be_earned),
 		T(of_a_busy_day_they_are_awake_a_tenth),
 		T(where_it_cannot_be_had_nobody_asks_again),
