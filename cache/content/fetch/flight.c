@@ -101,6 +101,26 @@ static struct flight *find_flight(struct flight_table *table, const struct catal
 	return f;
 }
 
+/* Whether these bytes are on their way, for this catalog or, for a reader of it, for another: what two of
+ * them share lands for both. (Nobody knows when the background's come.) */
+static bool are_bytes_coming(struct flight_table *table, const struct catalog *c,
+	uint32_t frame) REQUIRES(table->lock)
+{
+	const struct catalog_frame *wanted = &c->frames[frame];
+	const struct digest *pack = &c->packs[wanted->pack].digest;
+
+	for (struct flight *f = *bucket_of(table, c, frame); f; f = f->next) {
+		const struct catalog_frame *coming = &f->catalog->frames[f->frame];
+
+		if (f->catalog != c && f->batch->rq.class == FETCH_BACKGROUND)
+			continue;
+		if (coming->offset == wanted->offset &&
+			digest_equal(&f->catalog->packs[coming->pack].digest, pack))
+			return true;
+	}
+	return false;
+}
+
 static void remove_flight(struct flight_table *table, struct flight *f)
 	REQUIRES(table->lock)
 {
@@ -522,7 +542,7 @@ static void start_ahead(struct content_store *store, const struct catalog *c,
 		if (is_frame_local(store, c, frame))
 			continue;
 		mutex_lock(&store->flights.lock);
-		if (!find_flight(&store->flights, c, frame) &&
+		if (!are_bytes_coming(&store->flights, c, frame) &&
 			start_flight(store, c, frame, FETCH_READ_AHEAD, batches, &f) == 0)
 			f->batch->enough_bytes = share;
 		mutex_unlock(&store->flights.lock);

@@ -108,6 +108,61 @@ static void what_is_on_its_way_is_not_asked_for_again(void **state)
 	assert_int_equal(asked[2]->frame_count, 4);
 }
 
+/* As of two versions of a package. */
+static void what_comes_for_another_catalog_is_not_read_ahead_again(void **state)
+{
+	struct catalog *other = built_open(built);
+	struct content_file *file;
+	struct content_span span;
+	struct test_waiter w;
+
+	(void)state;
+	flight_request_ahead(store, catalog, 0, 12);
+	flight_request_ahead(store, other, 4, 12);
+	assert_int_equal(asked_count, 2);
+	assert_ptr_equal(asked[1]->frames, &other->frames[12]);
+	assert_int_equal(asked[1]->frame_count, 4);
+	/* who waits for it does not wait for the other one's */
+	uint32_t at = catalog_lookup(other, CATALOG_ROOT, "large", 5);
+
+	assert_int_equal(
+		content_open(store, other,
+			catalog_content_of(other, catalog_entry(other, at)), &file),
+		0);
+	test_waiter_init(&w);
+	assert_int_equal(content_read(file, 0, CHUNK, &span, &w.waiter), -EINPROGRESS);
+	assert_int_equal(asked_count, 3);
+	assert_ptr_equal(asked[2]->frames, other->frames);
+	let_go();
+	(void)test_waiter_wait(&w);
+	test_waiter_release(&w);
+	content_close(file);
+	catalog_close(other);
+}
+
+static void landed(struct flight_watch *watch, const uint8_t *data, int error)
+{
+	(void)watch;
+	(void)data;
+	(void)error;
+}
+
+/* It may be held up until a window opens. */
+static void what_comes_in_the_background_is_no_comfort(void **state)
+{
+	struct catalog *other = built_open(built);
+	struct flight_watch watch = {.landed = landed};
+	struct flight_watch *watches[] = {&watch};
+
+	(void)state;
+	flight_watch_frames(store, catalog, 4, watches, 1);
+	flight_request_ahead(store, other, 4, 4);
+	assert_int_equal(asked_count, 2);
+	assert_ptr_equal(asked[1]->frames, &other->frames[4]);
+	let_go();
+	catalog_close(other);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_noting, drop_noting)
@@ -115,6 +170,8 @@ int main(void)
 		T(much_is_asked_for_in_six_requests_in_order),
 		T(little_is_asked_for_in_one_request),
 		T(what_is_on_its_way_is_not_asked_for_again),
+		T(what_comes_for_another_catalog_is_not_read_ahead_again),
+		T(what_comes_in_the_background_is_no_comfort),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
