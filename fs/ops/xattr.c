@@ -117,6 +117,8 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		return;
 	}
 	if (strncmp(name, XATTR_VIRTUAL_PREFIX, strlen(XATTR_VIRTUAL_PREFIX)) == 0) {
+		/* looks at objects and partials on the disk */
+		turns_pass(&session->turns);
 		name += strlen(XATTR_VIRTUAL_PREFIX);
 		if (!xattr_virtual_is_slow(&node, name))
 			xattr_answer_virtual(req, ino, name, size);

@@ -65,6 +65,9 @@ static bool is_quick(uint32_t opcode)
 	case FUSE_RELEASEDIR:
 	case FUSE_OPEN:
 	case FUSE_RELEASE:
+	case FUSE_LSEEK:
+	case FUSE_GETXATTR:
+	case FUSE_LISTXATTR:
 	case FUSE_INTERRUPT:
 		return true;
 	default:
