@@ -8,6 +8,7 @@ revisions() { "$DEPOTFS" log "$work/$1" --json | jq '.revisions | length'; }
 assert_clean()
 {
 	"$DEPOTFS" check "$work/$1" --deep >"$work/said" 2>&1 || fail "check: $(cat "$work/said")"
+	assert_has "$work/said" decoded "the deep check"
 }
 # a command and no function: what is killed must be depotfs, and not a shell that runs it
 try_publish=("$DEPOTFS" publish "$work/depot" "$work/tree" --key-dir "$work/depot.keys")

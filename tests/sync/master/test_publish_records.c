@@ -291,6 +291,26 @@ static void no_secret_key_is_made_inside_the_depot(void **state)
 	bench_end(&b);
 }
 
+static void publish_knows_two_options_by_their_letters(void **state)
+{
+	(void)state;
+	struct bench b;
+
+	bench_begin(&b);
+	bench_write(&b, "file", "1", 1);
+	assert_int_equal(
+		bench_verb(cmd_publish, "publish", "-n", b.depot, b.tree, NULL), 0);
+	assert_int_equal(bench_count(&b, "revision"), 0);
+	assert_int_equal(bench_verb(cmd_publish, "publish", "-m", "two\nlines", b.depot,
+				 b.tree, NULL),
+		EXIT_USAGE);
+	assert_int_equal(bench_verb(cmd_publish, "publish", "-m", "one line", b.depot,
+				 b.tree, NULL),
+		0);
+	assert_int_equal(bench_count(&b, "revision"), 1);
+	bench_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +325,7 @@ int main(void)
 		cmocka_unit_test(
 			a_message_that_cannot_be_signed_stops_before_anything_is_read),
 		cmocka_unit_test(no_secret_key_is_made_inside_the_depot),
+		cmocka_unit_test(publish_knows_two_options_by_their_letters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
