@@ -22,7 +22,6 @@
 static struct turns turns;
 static int sockets[2]; /* ours, theirs */
 static pthread_t threads[THREADS];
-static atomic_uint served_by[THREADS];
 static atomic_uint served;
 static atomic_int last;	    /* who served the last one */
 static atomic_uint changes; /* how often that was another one than before */
@@ -44,7 +43,6 @@ static void answer(int who, const struct fuse_in_header *request)
 	}
 	if (atomic_load(&work_us))
 		usleep(atomic_load(&work_us));
-	atomic_fetch_add(&served_by[who], 1);
 	if (atomic_exchange(&last, who) != who)
 		atomic_fetch_add(&changes, 1);
 	atomic_fetch_add(&served, 1);
@@ -88,8 +86,6 @@ static int make(void **state)
 	atomic_store(&changes, 0);
 	atomic_store(&last, -1);
 	atomic_store(&work_us, 0);
-	for (size_t i = 0; i < THREADS; i++)
-		atomic_store(&served_by[i], 0);
 	for (intptr_t i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, work, (void *)i), 0);
 	return 0;
