@@ -350,9 +350,11 @@ static void readers_see_one_tree_or_the_other_and_what_is_old_goes(void **state)
 	atomic_store(&must_end, false);
 	for (size_t i = 0; i < READERS; i++)
 		assert_int_equal(pthread_create(&readers[i], NULL, read_along, NULL), 0);
-	for (unsigned int i = 0; i < 200; i++)
-		if (session_flip(session, &roots[(i + 1) % 2]->ref, ++revision) < 0)
-			atomic_fetch_add(&wrong, 1);
+	/* an even number; more of them where the readers have not come to it yet */
+	for (unsigned int i = 0; i < 200 || (i < 20000 && !atomic_load(&rounds)); i += 2)
+		for (size_t k = 0; k < 2; k++)
+			if (session_flip(session, &roots[1 - k]->ref, ++revision) < 0)
+				atomic_fetch_add(&wrong, 1);
 	atomic_store(&must_end, true);
 	for (size_t i = 0; i < READERS; i++)
 		pthread_join(readers[i], NULL);

@@ -3,7 +3,7 @@
  * A web server over a directory that misbehaves on request:
  *
  *	bad_server PORT DIR MODE [--only PATTERN] [--after N] [--for N] [--hold N]
- *		[--connections N]
+ *		[--connections N] [--served N]
  *
  * PORT 0 takes a free one; the port is printed on a line of its own. PATTERN (fnmatch) limits
  * the misbehaviour to some paths, --after N to what follows the first N such requests, --for N to
@@ -11,7 +11,7 @@
  * drip tarpit header headers. Runs until it is killed; one thread a connection.
  *
  * --hold N: none is answered before N requests are there at once. --connections N: what connects
- * beyond N is closed at once. /crowd is always answered: how many requests were there at once at
+ * beyond N is closed at once. --served N: what connects beyond N is never read. /crowd is always answered: how many requests were there at once at
  * most, how many are now, how many connections are open, and how many were closed at once.
  */
 #include "cache/base/cleanup.h"
@@ -72,6 +72,7 @@ static atomic_long matched;
 
 static long hold;
 static long connections = LONG_MAX;
+static long served_connections = LONG_MAX;
 static atomic_long open_connections;
 static atomic_long closed_at_once;
 static pthread_mutex_t crowd_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
@@ -392,6 +393,8 @@ static bool parse_arguments(int argc, char **argv)
 			hold = strtol(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--connections") == 0)
 			connections = strtol(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--served") == 0)
+			served_connections = strtol(argv[i + 1], NULL, 10);
 		else
 			return false;
 	}
@@ -403,7 +406,7 @@ int main(int argc, char **argv)
 	if (!parse_arguments(argc, argv)) {
 		(void)fprintf(stderr, "usage: bad_server PORT DIR MODE [--only PATTERN] "
 				      "[--after N] [--for N] [--hold N] "
-				      "[--connections N]\n");
+				      "[--connections N] [--served N]\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -425,6 +428,10 @@ int main(int argc, char **argv)
 			(void)atomic_fetch_add(&closed_at_once, 1);
 			close(fd);
 			continue;
+		}
+		if (atomic_load(&open_connections) > served_connections) {
+			(void)atomic_fetch_sub(&open_connections, 1);
+			continue; /* and stays open until this program ends */
 		}
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd) == 0)

@@ -70,10 +70,26 @@ void places_set_multi(struct places *p, const struct transfer *t, bool is_multi)
 	p->sites[site_index(t)].is_multi = is_multi;
 }
 
+static bool was_crowded(const struct site_places *site, int64_t taken_ns)
+{
+	/* not how many there are still: the others may be done since */
+	return !site->is_multi && site->crowded_ns && site->crowded_ns >= taken_ns;
+}
+
+bool places_narrow(
+	struct places *p, const struct transfer *t, int64_t taken_ns, int64_t now_ns)
+{
+	struct site_places *site = &p->sites[site_index(t)];
+
+	if (!was_crowded(site, taken_ns))
+		return false;
+	site->narrow_until_ns = now_ns + PLACES_NARROW_NS;
+	return true;
+}
+
 bool places_too_many(struct places *p, const struct transfer *t,
 	const struct transfer_result *result, int64_t taken_ns, int64_t now_ns)
 {
-	struct site_places *site = &p->sites[site_index(t)];
 	bool is_silent = result->status == 0 && result->bytes == 0;
 	bool is_refused = result->status == 503 || result->status == 429 ||
 			  (is_silent && (result->error == -ECONNREFUSED ||
@@ -81,11 +97,6 @@ bool places_too_many(struct places *p, const struct transfer *t,
 	/* or a firewall drops it; that has cost its time-out, and another source may do better */
 	bool is_dropped = is_silent && result->error == -ETIMEDOUT;
 
-	/* not how many there are still: the others may be done since */
-	bool was_crowded = site->crowded_ns && site->crowded_ns >= taken_ns;
-
-	if (site->is_multi || !was_crowded || !(is_refused || is_dropped))
-		return false;
-	site->narrow_until_ns = now_ns + PLACES_NARROW_NS;
-	return is_refused;
+	return (is_refused || is_dropped) && places_narrow(p, t, taken_ns, now_ns) &&
+	       is_refused;
 }

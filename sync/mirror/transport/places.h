@@ -14,7 +14,8 @@
  * catalog are 92 % of 100 Mbit/s over 40 ms, where 6 are 39 %. Only over HTTP: an sshd turns away
  * logins beyond 10 that are under way (MaxStartups).
  *
- * A source that allows fewer connections than that refuses some, by a 503 or by closing them. From then
+ * A source that allows fewer connections than that refuses some, by a 503, by closing them, or by letting
+ * them wait. From then
  * on it is asked for no more than PLACES_LARGE at a time; for PLACES_NARROW_NS, because a source
  * that was started anew refuses just so.
  *
@@ -59,6 +60,11 @@ void places_leave(struct places *p, const struct transfer *t);
 
 /* Its source has answered, in HTTP/2 or not. */
 void places_set_multi(struct places *p, const struct transfer *t, bool is_multi);
+
+/* Its source is asked for no more than PLACES_LARGE at a time from now on, if there were more at some
+ * time since `t` took its place at `taken_ns`; else false. */
+bool places_narrow(
+	struct places *p, const struct transfer *t, int64_t taken_ns, int64_t now_ns);
 
 /* Looks at what became of `t`, which took its place at `taken_ns`: true if its source refused it
  * although it might not have, had it been asked for less at a time, and from now on it is. */

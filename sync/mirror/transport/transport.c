@@ -15,6 +15,9 @@
 #define CONNECTIONS_KEPT 32
 #define CLASSES		 (FETCH_BACKGROUND + 1)
 
+/* Half its time-out, and no more than this, is left waiting; a reader has 5 s for names. */
+#define LEFT_WAITING_MS 2000
+
 #define TICK_MS 100   /* deadlines are looked at this often while something runs */
 #define IDLE_MS 60000 /* nothing to do: sleep until woken */
 
@@ -353,6 +356,50 @@ static void end_finished(struct transport *transport)
 	}
 }
 
+/* Whether its source lets it wait while others are served: one that was asked for before it, or with it,
+ * and is on the line still, is a reason to be silent. */
+static bool is_left_waiting(
+	const struct transport *transport, const struct run *run, int64_t now_ns)
+{
+	int64_t most_ms = run->timeout_ms / 2 < LEFT_WAITING_MS ? run->timeout_ms / 2
+								: LEFT_WAITING_MS;
+
+	if (run->first_byte_ns || run->status ||
+		now_ns - run->start_ns < most_ms * NS_PER_MS)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
+		const struct run *r = &transport->runs[i];
+
+		if (r->transfer && r->transfer->site == run->transfer->site &&
+			r->first_byte_ns && r->start_ns <= run->start_ns &&
+			r->transfer->length <= PLACES_SMALL_BYTES)
+			return false;
+	}
+	return true;
+}
+
+/* More were asked for at a time than it serves: it is tried again, among fewer. */
+static void turn_back(struct transport *transport)
+{
+	int64_t now_ns = clock_mono_ns();
+
+	for (size_t i = 0; i < ARRAY_SIZE(transport->runs); i++) {
+		struct run *run = &transport->runs[i];
+		struct transfer *t = run->transfer;
+		struct transfer_result result;
+
+		if (!t || !is_left_waiting(transport, run, now_ns) ||
+			!places_narrow(&transport->places, t, run->start_ns, now_ns))
+			continue;
+		(void)curl_multi_remove_handle(transport->multi, run->easy);
+		run_finish(run, CURLE_OPERATION_TIMEDOUT, &result);
+		run->transfer = NULL;
+		places_leave(&transport->places, t);
+		memset(transport->none_until_ns, 0, sizeof(transport->none_until_ns));
+		begin_again(transport, t);
+	}
+}
+
 static void end_overdue(struct transport *transport)
 {
 	int64_t now_ns = clock_mono_ns();
@@ -430,6 +477,7 @@ static void *run_transport(void *arg)
 		(void)curl_multi_perform(transport->multi, &running);
 		end_finished(transport);
 		if (clock_mono_ns() - ticked_ns >= TICK_MS * NS_PER_MS) {
+			turn_back(transport);
 			end_overdue(transport);
 			ticked_ns = clock_mono_ns();
 		}

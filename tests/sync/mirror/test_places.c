@@ -310,6 +310,18 @@ static void a_server_of_ten_connections_fails_no_request(void **state)
 	close_all();
 }
 
+/* As one whose every process serves a connection that is kept. */
+static void a_server_that_lets_some_wait_fails_no_request(void **state)
+{
+	(void)state;
+	open_with("--served", "11");
+	assert_int_equal(look().connections, 1);
+	start(0, COUNT, 1, FETCH_DEMAND);
+	end(COUNT);
+	assert_int_equal(look().connections, 8 + 1);
+	close_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +338,7 @@ int main(void)
 		cmocka_unit_test(eight_large_ones_are_and_they_hold_no_small_ones_up),
 		cmocka_unit_test(a_reader_of_much_finds_room_beside_small_read_ahead),
 		cmocka_unit_test(a_server_of_ten_connections_fails_no_request),
+		cmocka_unit_test(a_server_that_lets_some_wait_fails_no_request),
 	};
 
 	return cmocka_run_group_tests(tests, make_depot, drop_depot);
