@@ -109,7 +109,8 @@ int session_new(const struct session_config *config, struct session **out)
 	int o = open_files_init(&session->open_files, config->contents);
 	int n = notify_init(&session->notify, config->view, config->contents);
 	int p = pusher_init(&session->pusher, config->view, config->contents);
-	int t = turns_init(&session->turns, config->may_sleep ? NULL : WAKEFUL_DEVICE);
+	int t = turns_init(
+		&session->turns, config->may_sleep ? NULL : WAKEFUL_DEVICE, TURNS_ASLEEP);
 
 	if (r == 0)
 		r = s < 0 ? s : o < 0 ? o : n < 0 ? n : p < 0 ? p : t;

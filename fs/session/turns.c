@@ -41,11 +41,30 @@ static void add(struct turns *t)
 	(void)sem_post(&t->free);
 }
 
-/* Gives this thread's turn up for good: another one reads. */
-static void lessen(struct turns *t)
+/* Takes one off, if there are more than there are to be. */
+static bool take_off(struct turns *t)
 {
-	atomic_fetch_sub(&t->count, 1);
-	has_turn = false;
+	unsigned int count = atomic_load(&t->count);
+
+	while (count > atomic_load(&t->least))
+		if (atomic_compare_exchange_weak(&t->count, &count, count - 1))
+			return true;
+	return false;
+}
+
+/* There are to be so many, and more only for a reason. Those that are taken go one by one. */
+static void set_least(struct turns *t, unsigned int least)
+{
+	if (atomic_load(&t->least) == least)
+		return;
+	atomic_store(&t->least, least);
+	while (atomic_load(&t->count) < least) {
+		atomic_fetch_add(&t->count, 1);
+		(void)sem_post(&t->free);
+	}
+	while (atomic_load(&t->count) > least && sem_trywait(&t->free) == 0)
+		if (!take_off(t))
+			(void)sem_post(&t->free);
 }
 
 /* What is answered from memory, or handed to another thread by who answers. */
@@ -108,7 +127,7 @@ static void end(struct turns *t, int64_t begin_ns, const struct fuse_in_header *
 	if (has_turn && (len < (ssize_t)sizeof(*header) || !is_quick(header->opcode)))
 		give(t);
 	else if (has_turn && has_slept && !is_last)
-		lessen(t);
+		has_turn = !take_off(t);
 }
 
 /* A thread may be cancelled in here, and what the C library then leaves undone ASan takes for a
@@ -153,7 +172,10 @@ static void tick(struct turns *t, struct seen *seen)
 
 	if (is_stuck || is_queued)
 		add(t);
-	wakeful_note(&t->wakeful, slept - seen->slept >= HURRIED, clock_mono_ns());
+	bool is_awake = wakeful_note(
+		&t->wakeful, slept - seen->slept >= HURRIED, clock_mono_ns());
+
+	set_least(t, is_awake ? 1 : t->asleep);
 	seen->idle_ticks = is_idle && !is_stuck ? seen->idle_ticks + 1 : 0;
 	seen->taken = taken;
 	seen->slept = slept;
@@ -187,13 +209,15 @@ static void *watch(void *arg)
 	return NULL;
 }
 
-int turns_init(struct turns *t, const char *device)
+int turns_init(struct turns *t, const char *device, unsigned int asleep)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-	*t = (struct turns){
-		.count = 1, .wanted = processors > 1 ? (unsigned int)processors : 1};
-	(void)sem_init(&t->free, 0, 1);
+	*t = (struct turns){.count = asleep,
+		.least = asleep,
+		.asleep = asleep,
+		.wanted = processors > 1 ? (unsigned int)processors : 1};
+	(void)sem_init(&t->free, 0, asleep);
 	mutex_init(&t->lock);
 	condition_init(&t->changed);
 	wakeful_init(&t->wakeful, device);

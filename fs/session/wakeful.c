@@ -58,10 +58,10 @@ static void count(struct wakeful *w, int64_t now_ns)
 		w->allowed_ns = WAKEFUL_BURST_NS;
 }
 
-void wakeful_note(struct wakeful *w, bool is_hurried, int64_t now_ns)
+bool wakeful_note(struct wakeful *w, bool is_hurried, int64_t now_ns)
 {
 	if (!w->device)
-		return;
+		return false;
 	count(w, now_ns);
 	if (is_hurried)
 		w->hurried_ns = now_ns;
@@ -70,6 +70,7 @@ void wakeful_note(struct wakeful *w, bool is_hurried, int64_t now_ns)
 		fall_asleep(w);
 	else if (w->fd < 0 && is_hurried && w->allowed_ns >= WAKEFUL_AGAIN_NS)
 		stay_awake(w);
+	return w->fd >= 0;
 }
 
 void wakeful_release(struct wakeful *w)

@@ -42,7 +42,8 @@ void wakeful_init(struct wakeful *w, const char *device);
  * which it sleeps lightly (C1): to spin there would take from its sibling and from the others' clock. */
 int32_t wakeful_most_us(const char *cpuinfo);
 
-/* `is_hurried`: somebody is waiting for short answers. Opens or closes the device. */
-void wakeful_note(struct wakeful *w, bool is_hurried, int64_t now_ns);
+/* `is_hurried`: somebody is waiting for short answers. Opens or closes the device;
+ * whether it is open. */
+bool wakeful_note(struct wakeful *w, bool is_hurried, int64_t now_ns);
 
 void wakeful_release(struct wakeful *w);

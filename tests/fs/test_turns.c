@@ -71,15 +71,14 @@ static void *work(void *arg)
 static struct scratch scratch;
 static char device[PATH_MAX];
 
-static int make(void **state)
+static int make_with(unsigned int asleep)
 {
-	(void)state;
 	scratch_make(&scratch);
 	(void)snprintf(device, sizeof(device), "%s/device", scratch.path);
 	scratch_write(&scratch, "device", "", 0);
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
-	assert_int_equal(turns_init(&turns, device), 0);
+	assert_int_equal(turns_init(&turns, device, asleep), 0);
 	(void)sem_init(&stuck, 0, 0);
 	(void)sem_init(&go_on, 0, 0);
 	atomic_store(&served, 0);
@@ -89,6 +88,19 @@ static int make(void **state)
 	for (intptr_t i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, work, (void *)i), 0);
 	return 0;
+}
+
+/* As if processors were always awake. */
+static int make(void **state)
+{
+	(void)state;
+	return make_with(1);
+}
+
+static int make_many(void **state)
+{
+	(void)state;
+	return make_with(THREADS);
 }
 
 static int drop(void **state)
@@ -275,6 +287,20 @@ static void requests_that_queue_up_get_more_readers(void **state)
 	assert_true(comes_to(&served, asked));
 }
 
+/* The kernel wakes the one that has slept longest, of all that sleep in read(2). */
+static void while_processors_may_sleep_all_threads_read(void **state)
+{
+	(void)state;
+	assert_true(comes_to(&turns.reading, THREADS));
+	/* and one of them, once somebody is in a hurry */
+	for (int i = 0; i < 100000 && atomic_load(&turns.count) > 1; i++)
+		ask_one_by_one(FUSE_OPEN, 1);
+	assert_int_equal(atomic_load(&turns.count), 1);
+	/* and all again when he is not */
+	assert_true(comes_to(&turns.count, THREADS));
+	assert_true(comes_to(&turns.reading, THREADS));
+}
+
 static void who_waits_for_each_answer_finds_the_processors_awake(void **state)
 {
 	struct stat st = {0};
@@ -323,6 +349,8 @@ int main(void)
 		T(turns_that_go_with_their_threads_are_made_good),
 		T(slow_requests_that_queue_up_get_more_readers),
 		T(requests_that_queue_up_get_more_readers),
+		cmocka_unit_test_setup_teardown(
+			while_processors_may_sleep_all_threads_read, make_many, drop),
 		T(who_waits_for_each_answer_finds_the_processors_awake),
 		T(a_turn_that_is_lost_holds_up_nobody_in_the_end),
 	};
