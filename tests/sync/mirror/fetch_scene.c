@@ -21,13 +21,18 @@ int drop_depot(void **state)
 	return 0;
 }
 
-struct fetcher *open_fetcher(const char *urls)
+struct fetcher *open_patient_fetcher(const char *urls, int timeout_ms)
 {
-	const struct fetcher_config config = {.urls = urls, .timeout_ms = TIMEOUT_MS};
+	const struct fetcher_config config = {.urls = urls, .timeout_ms = timeout_ms};
 	struct fetcher *fetcher = NULL;
 
 	assert_int_equal(fetcher_new(&config, &fetcher), 0);
 	return fetcher;
+}
+
+struct fetcher *open_fetcher(const char *urls)
+{
+	return open_patient_fetcher(urls, TIMEOUT_MS);
 }
 
 void wait_init_all(struct waited *w, size_t count, enum fetch_class class)

@@ -24,6 +24,7 @@ int drop_depot(void **state);
 
 /* With TIMEOUT_MS. */
 struct fetcher *open_fetcher(const char *urls);
+struct fetcher *open_patient_fetcher(const char *urls, int timeout_ms);
 
 /* wait_init(), wait_end() and wait_release() for `count` of them; each must end well. */
 void wait_init_all(struct waited *w, size_t count, enum fetch_class class);
