@@ -11,8 +11,9 @@
  * drip tarpit header headers. Runs until it is killed; one thread a connection.
  *
  * --hold N: none is answered before N requests are there at once. --connections N: what connects
- * beyond N is closed at once. --served N: what connects beyond N is never read. /crowd is always answered: how many requests were there at once at
- * most, how many are now, how many connections are open, and how many were closed at once.
+ * beyond N is closed at once. --served N: what connects beyond N is never read. Both count as there,
+ * and for good. /crowd is always answered: how many requests were there at once at most, how many are
+ * now, how many connections are open, and how many were closed at once.
  */
 #include "cache/base/cleanup.h"
 #include "cache/base/disk/io.h"
@@ -138,18 +139,31 @@ static bool is_bad(const struct request *rq)
 	return n >= good_first && n - good_first < bad_count;
 }
 
-static void join_crowd(void)
+static void count_in(void)
 {
-	pthread_mutex_lock(&crowd_lock);
 	crowd++;
 	if (crowd > crowd_most)
 		crowd_most = crowd;
 	pthread_cond_broadcast(&crowd_is_there);
+}
+
+static void join_crowd(void)
+{
+	pthread_mutex_lock(&crowd_lock);
+	count_in();
 	while (crowd_most < hold)
 		pthread_cond_wait(&crowd_is_there, &crowd_lock);
 	pthread_mutex_unlock(&crowd_lock);
 	if (hold)
 		usleep(LINGER_US);
+}
+
+/* One that is turned away, or never read. */
+static void count_for_good(void)
+{
+	pthread_mutex_lock(&crowd_lock);
+	count_in();
+	pthread_mutex_unlock(&crowd_lock);
 }
 
 static void leave_crowd(void)
@@ -426,11 +440,13 @@ int main(int argc, char **argv)
 		if (atomic_fetch_add(&open_connections, 1) >= connections) {
 			(void)atomic_fetch_sub(&open_connections, 1);
 			(void)atomic_fetch_add(&closed_at_once, 1);
+			count_for_good();
 			close(fd);
 			continue;
 		}
 		if (atomic_load(&open_connections) > served_connections) {
 			(void)atomic_fetch_sub(&open_connections, 1);
+			count_for_good();
 			continue; /* and stays open until this program ends */
 		}
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -173,10 +173,11 @@ void server_start_for(
 	start(s, argv);
 }
 
-void server_start_crowd(
-	struct server *s, const char *dir, const char *option, const char *count)
+void server_start_crowd(struct server *s, const char *dir, const char *hold,
+	const char *option, const char *count)
 {
-	const char *const argv[] = {"bad_server", "0", dir, "ok", option, count, NULL};
+	const char *const argv[] = {
+		"bad_server", "0", dir, "ok", "--hold", hold, option, count, NULL};
 
 	start(s, argv);
 }

@@ -42,9 +42,10 @@ void server_start(struct server *s, const char *dir, const char *mode, const cha
 /* The same for the first `count` requests only. */
 void server_start_for(
 	struct server *s, const char *dir, const char *mode, const char *count);
-/* `option` is "--hold" or "--connections"; serves well otherwise. */
-void server_start_crowd(
-	struct server *s, const char *dir, const char *option, const char *count);
+/* Serves well, but none before `hold` have come. `option` is "--connections" or "--served", which
+ * limits how many are served at a time; NULL: all are. */
+void server_start_crowd(struct server *s, const char *dir, const char *hold,
+	const char *option, const char *count);
 void server_stop(struct server *s);
 
 /* A real nginx before the depot, which logs "STATUS REQUEST-BYTES RESPONSE-BYTES" lines to
