@@ -231,6 +231,31 @@ uint32_t catalog_lookup(
 	return CATALOG_NO_ENTRY;
 }
 
+/* The entry behind `i` and all that is below it, or CATALOG_ROOT: there is none. */
+static uint32_t next_beside(const struct catalog *c, uint32_t i)
+{
+	while (i != CATALOG_ROOT) {
+		const struct catalog_entry *above = &c->entries[c->entries[i].parent];
+
+		if (i + 1 < above->first + above->count)
+			return i + 1;
+		i = c->entries[i].parent;
+	}
+	return CATALOG_ROOT;
+}
+
+uint32_t catalog_next_nested(const struct catalog *c, uint32_t i)
+{
+	for (i = next_beside(c, i); i != CATALOG_ROOT;) {
+		const struct catalog_entry *e = &c->entries[i];
+
+		if (catalog_entry_is_nested(e))
+			return i;
+		i = S_ISDIR(e->mode) && e->count ? e->first : next_beside(c, i);
+	}
+	return CATALOG_NO_ENTRY;
+}
+
 uint32_t catalog_lookup_folded(
 	const struct catalog *c, uint32_t dir, const char *name, size_t len)
 {

@@ -156,6 +156,10 @@ uint32_t catalog_lower_bound(const struct catalog *c, uint32_t dir, const char *
 uint32_t catalog_lookup_folded(
 	const struct catalog *c, uint32_t dir, const char *name, size_t len);
 
+/* The nested directory that a walk through the tree comes to next, behind entry `i`, or
+ * CATALOG_NO_ENTRY. */
+uint32_t catalog_next_nested(const struct catalog *c, uint32_t i);
+
 /* One extended attribute, borrowed from the map. Returns 0 or -ENODATA. */
 int catalog_xattr_get(const struct catalog *c, const struct catalog_entry *e,
 	const char *name, const uint8_t **out_value, size_t *out_len) WARN_UNUSED;

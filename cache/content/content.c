@@ -201,9 +201,18 @@ static struct ahead_range touch_frames(struct content_store *store,
 	const struct catalog *c, const struct catalog_content *content,
 	const struct wanted *wanted, bool is_miss)
 {
-	return ahead_touch(&store->ahead, c, frame_of(c, content, wanted->first),
-		frame_of(c, content, wanted->end - 1), (uint32_t)(content - c->contents),
-		is_miss);
+	struct ahead_range range =
+		ahead_touch(&store->ahead, c, frame_of(c, content, wanted->first),
+			frame_of(c, content, wanted->end - 1),
+			(uint32_t)(content - c->contents), is_miss);
+
+	if (range.is_through) {
+		/* the version that comes next may have the same chunks */
+		reuse_offer(&store->reuse, c);
+		if (store->through)
+			store->through(store->through_arg, c);
+	}
+	return range;
 }
 
 int content_open_record(struct content_store *store, const struct catalog *catalog,
@@ -476,6 +485,28 @@ void content_on_recent(struct content_store *store, void (*came)(void *arg), voi
 {
 	store->recent_came = came;
 	store->recent_arg = arg;
+}
+
+void content_on_through(struct content_store *store,
+	void (*through)(void *arg, const struct catalog *catalog), void *arg)
+{
+	store->through = through;
+	store->through_arg = arg;
+}
+
+bool content_expect(struct content_store *store, const struct catalog *catalog,
+	uint64_t most_bytes, uint64_t *out_bytes)
+{
+	uint32_t end;
+
+	*out_bytes = 0;
+	if (!store->config.source)
+		return false;
+	reuse_offer(&store->reuse, catalog);
+	*out_bytes = flight_request_first(store, catalog, most_bytes, &end);
+	/* also where nothing was missing: who comes is to be seen going through it */
+	ahead_expect(&store->ahead, catalog, end);
+	return end == catalog->frame_count;
 }
 
 bool content_has_recent(struct content_store *store)

@@ -82,6 +82,19 @@ int64_t content_expire_recent(struct content_store *store);
 bool content_copy_recent(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, uint8_t *out, size_t size);
 
+/*
+ * Who reads package after package in the order of the tree need not wait at the beginning of each. Once
+ * all of a catalog is asked for by one who goes through it, `through` is told, on his thread, with no
+ * lock held; the catalog is his. Before anything is read; NULL: nobody.
+ */
+void content_on_through(struct content_store *store,
+	void (*through)(void *arg, const struct catalog *catalog), void *arg);
+
+/* A reader will come to this catalog: reads it ahead from its first frame on, for `most_bytes` as stored
+ * or a frame more. *out_bytes were asked for. Returns whether all of it was, or is here. Any thread. */
+bool content_expect(struct content_store *store, const struct catalog *catalog,
+	uint64_t most_bytes, uint64_t *out_bytes);
+
 /* Somebody reads a content without a content_open(): where he is, the read-ahead goes on. */
 void content_touch(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content);

@@ -55,6 +55,8 @@ struct content_store {
 	struct recent_table recent;
 	void (*recent_came)(void *arg); /* set before anything is fetched, both */
 	void *recent_arg;
+	void (*through)(void *arg, const struct catalog *catalog); /* likewise */
+	void *through_arg;
 	_Atomic int64_t warned_ns; /* when landing last failed loudly */
 
 	struct mutex lock;

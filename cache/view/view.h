@@ -111,6 +111,27 @@ uint32_t view_position(const struct view_dir *dir, uint64_t cookie);
 void view_remember(const struct view_node *node);
 bool view_forget(struct view *view, uint64_t id, uint64_t count);
 
+/* A package by the path of its catalog, among those that the catalog above it names. */
+struct view_package {
+	struct view_room *holder;
+	uint32_t index; /* of its directory there */
+};
+
+/* All in an epoch, until whose end what they give is good; none waits for the network. 0, or -ENOENT
+ * where there is none, or not at hand. */
+int view_find_package(struct view *view, const char *path, size_t len,
+	struct view_package *out) WARN_UNUSED;
+
+/* The one that a walk through the tree comes to next. False: there is none below the same catalog. */
+bool view_next_package(struct view_package *package) WARN_UNUSED;
+
+/* What names its catalog. */
+const struct catalog_nested *view_package_ref(const struct view_package *package);
+
+/* Its catalog. -EAGAIN when it is not on this machine: then it is fetched ahead. */
+int view_package_catalog(struct view *view, const struct view_package *package,
+	const struct catalog **out) WARN_UNUSED;
+
 /* Notes that the kernel may ask for the file's pages from now on. Whether that was noted before; true
  * also for what no note is kept of: a node of the skeleton. Where memory was too short for a note, all
  * of the package counts as noted for good. All in the epoch in which the node was found. */

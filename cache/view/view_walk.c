@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/view/slot.h"
 
+#include <errno.h>
+#include <string.h>
+
 /* Catalogs fetched ahead of a walk: enough to fill a long line with small files. */
 #define WALK_WINDOW_MAX 128
 
@@ -54,4 +57,67 @@ void walk_ahead(struct view *view, const struct view_place *place)
 			continue;
 		place_fetch_ahead(view, next, slot_place(view, next));
 	}
+}
+
+int view_find_package(
+	struct view *view, const char *path, size_t len, struct view_package *out)
+{
+	const char *end = path + len;
+	struct view_node node;
+	struct view_dir dir;
+	int r = len ? view_resolve(view, VIEW_ROOT, &node) : -ENOENT;
+
+	while (r == 0 && path < end) {
+		const char *slash = memchr(path, '/', (size_t)(end - path));
+		const char *stop = slash ? slash : end;
+
+		r = view_enter_local(view, &node, &dir);
+		if (r < 0)
+			break;
+		uint32_t i = catalog_lookup(
+			dir.catalog, dir.index, path, (size_t)(stop - path));
+
+		r = i == CATALOG_NO_ENTRY ? -ENOENT : view_child(view, &dir, i, &node);
+		path = slash ? slash + 1 : end;
+	}
+	if (r < 0 || !catalog_entry_is_nested(node.entry))
+		return -ENOENT;
+	*out = (struct view_package){.holder = node.room, .index = node.index};
+	return 0;
+}
+
+bool view_next_package(struct view_package *package)
+{
+	uint32_t next = catalog_next_nested(package->holder->catalog, package->index);
+
+	if (next != CATALOG_NO_ENTRY)
+		package->index = next;
+	return next != CATALOG_NO_ENTRY;
+}
+
+const struct catalog_nested *view_package_ref(const struct view_package *package)
+{
+	const struct catalog *c = package->holder->catalog;
+
+	return &c->nested[c->entries[package->index].first];
+}
+
+int view_package_catalog(
+	struct view *view, const struct view_package *package, const struct catalog **out)
+{
+	struct view_slot *slot;
+	struct view_room *room;
+	int r = room_slot(
+		view, package->holder, package->index, package->holder->owner, &slot);
+
+	if (r < 0)
+		return r;
+	struct view_place *place = slot_place(view, slot);
+
+	r = place_room(view, slot, place, NULL, &room);
+	if (r == -EAGAIN)
+		place_fetch_ahead(view, slot, place);
+	if (r == 0)
+		*out = room->catalog;
+	return r;
 }

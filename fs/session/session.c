@@ -109,11 +109,12 @@ int session_new(const struct session_config *config, struct session **out)
 	int o = open_files_init(&session->open_files, config->contents);
 	int n = notify_init(&session->notify, config->view, config->contents);
 	int p = pusher_init(&session->pusher, config->view, config->contents);
+	int w = onward_init(&session->onward, config->view, config->contents);
 	int t = turns_init(
 		&session->turns, config->may_sleep ? NULL : WAKEFUL_DEVICE, TURNS_ASLEEP);
 
 	if (r == 0)
-		r = s < 0 ? s : o < 0 ? o : n < 0 ? n : p < 0 ? p : t;
+		r = s < 0 ? s : o < 0 ? o : n < 0 ? n : p < 0 ? p : w < 0 ? w : t;
 	if (r < 0) {
 		session_free(session);
 		return r;
@@ -131,6 +132,7 @@ void session_free(struct session *session)
 	sum_queue_release(&session->sums);
 	notify_release(&session->notify);
 	pusher_release(&session->pusher);
+	onward_release(&session->onward);
 	turns_release(&session->turns);
 	fuse_session_destroy(session->fuse);
 	open_files_release(&session->open_files);
@@ -233,6 +235,7 @@ void session_end(struct session *session)
 	pusher_stop(&session->pusher);
 	parked_list_end(&session->parked);
 	sum_queue_end(&session->sums);
+	onward_stop(&session->onward);
 	answer_until_notified(session);
 	notify_attach(&session->notify, NULL);
 	pusher_attach(&session->pusher, NULL);

@@ -6,6 +6,7 @@
 
 #include "cache/base/threads/epoch.h"
 #include "fs/session/notify.h"
+#include "fs/session/onward.h"
 #include "fs/session/open_files.h"
 #include "fs/session/parked.h"
 #include "fs/session/passthrough.h"
@@ -34,6 +35,7 @@ struct session {
 	struct open_files open_files;
 	struct notify notify;
 	struct pusher pusher;
+	struct onward onward;
 	struct turns turns;
 	/* for session_get_stats() */
 	atomic_uint_fast64_t lookups;

@@ -274,10 +274,11 @@ need_depot()
 	: >"$depots/$name.done"
 }
 
+# need_packages [--large]
 need_packages()
 {
 	local r=0
-	bounded "$source_dir/tests/trees/fetch" "$cache" >"$dir/fetch" || r=$?
+	bounded "$source_dir/tests/trees/fetch" "$@" "$cache" >"$dir/fetch" || r=$?
 	[ "$r" -eq 0 ] || skip "no real packages: $(tail -n 1 "$dir/fetch")"
 	packages=$(tail -n 1 "$dir/fetch")
 	package_globs=(--packages 'npm/[!@]*/*' --packages 'npm/@*/*/*' --packages 'deb/*/*')

@@ -14,9 +14,6 @@
 #define WINDOW_GROWTH 16
 #define WINDOW_READ   8
 
-/* 32 MiB decoded: more than 1 Gbit/s times 150 ms, compressed. */
-#define WINDOW_MAX 128
-
 /* So many changes from file to file in a stream are a storm. One frame holds dozens of small files, so
  * it is seen before the first frame is through. */
 #define STORM_CONTENTS 8
@@ -114,8 +111,8 @@ static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
 
 	s->window =
 		s->window ? s->window * WINDOW_GROWTH : first_window(s->catalog, frame);
-	if (s->window > WINDOW_MAX)
-		s->window = WINDOW_MAX;
+	if (s->window > AHEAD_FRAMES)
+		s->window = AHEAD_FRAMES;
 	uint64_t end = (uint64_t)frame + 1 + s->window;
 
 	if (end > frames)
@@ -126,6 +123,19 @@ static struct ahead_range advance(struct ahead_stream *s, uint32_t frame)
 	}
 	s->marker = frame + 1 + (s->end - frame) / WINDOW_READ;
 	return range;
+}
+
+/* Whether it is the first time that all of the catalog is asked for by one who goes through it. */
+static bool becomes_through(struct ahead_stream *s)
+{
+	const struct catalog *c = s->catalog;
+	uint32_t enough =
+		c->content_count < STORM_CONTENTS ? c->content_count : STORM_CONTENTS;
+
+	if (s->is_through || s->end < c->frame_count || s->contents + 1 < enough)
+		return false;
+	s->is_through = true;
+	return true;
 }
 
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
@@ -153,20 +163,37 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 			s->content = content;
 			s->contents++;
 		}
-		bool is_storm = s->contents >= STORM_CONTENTS && s->window < WINDOW_MAX;
+		bool is_storm = s->contents >= STORM_CONTENTS && s->window < AHEAD_FRAMES;
 
 		if (is_storm)
-			s->window = WINDOW_MAX;
+			s->window = AHEAD_FRAMES;
 		if (frame >= s->marker || is_storm)
 			range = advance(s, frame);
-		if (s->end == catalog->frame_count && s->position + 1 >= s->end) {
-			end_stream(table,
-				s); /* it has seen the end; the caller has a reference */
-		}
+		range.is_through = becomes_through(s);
+		/* the caller has a reference */
+		if (s->is_through && s->position + 1 >= s->end)
+			end_stream(table, s);
 	}
 	mutex_unlock(&table->lock);
 	catalog_unkeep(left);
 	return range;
+}
+
+void ahead_expect(struct ahead_table *table, const struct catalog *catalog, uint32_t end)
+{
+	const struct catalog *left = NULL;
+
+	mutex_lock(&table->lock);
+	if (!find_stream(table, catalog, 0, 0)) {
+		struct ahead_stream *s = begin_stream(table, catalog, 0, 0, &left);
+
+		s->last_use = ++table->uses;
+		s->end = end;
+		s->window = AHEAD_FRAMES;
+		s->marker = end / WINDOW_READ;
+	}
+	mutex_unlock(&table->lock);
+	catalog_unkeep(left);
 }
 
 void ahead_let_go(struct ahead_table *table)

@@ -18,6 +18,9 @@
 
 #define AHEAD_STREAMS 32
 
+/* The widest window: 32 MiB decoded, more than 1 Gbit/s times 150 ms, compressed. */
+#define AHEAD_FRAMES 128
+
 struct ahead_stream {
 	const struct catalog *catalog; /* a reference; NULL: unused */
 	uint32_t position;	       /* the newest frame that was touched */
@@ -26,6 +29,7 @@ struct ahead_stream {
 	uint32_t window;	       /* frames to keep ahead */
 	uint32_t content;	       /* that was touched last */
 	uint32_t contents;	       /* changes from one to another */
+	bool is_through;	       /* it has been said so */
 	uint64_t last_use;
 };
 
@@ -39,6 +43,7 @@ struct ahead_table {
 struct ahead_range {
 	uint32_t first;
 	uint32_t count;
+	bool is_through; /* said once: who reads here goes through it, and all of it is asked for */
 };
 
 void ahead_init(struct ahead_table *table);
@@ -54,3 +59,7 @@ void ahead_let_go(struct ahead_table *table);
  * way. Any thread. */
 struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *catalog,
 	uint32_t first, uint32_t frame, uint32_t content, bool is_miss);
+
+/* A reader is expected, and the frames below `end` are asked for: his stream is there before him, as he
+ * may miss nothing. Any thread. */
+void ahead_expect(struct ahead_table *table, const struct catalog *catalog, uint32_t end);

@@ -101,24 +101,35 @@ static struct flight *find_flight(struct flight_table *table, const struct catal
 	return f;
 }
 
-/* Whether these bytes are on their way, for this catalog or, for a reader of it, for another: what two of
+/* The flight of another catalog that brings the same bytes; NULL: none. */
+static struct flight *find_same_bytes(struct flight_table *table, const struct catalog *c,
+	uint32_t frame) REQUIRES(table->lock)
+{
+	const struct catalog_frame *a = &c->frames[frame];
+	const struct digest *pack = &c->packs[a->pack].digest;
+
+	for (struct flight *f = *bucket_of(table, c, frame); f; f = f->next) {
+		const struct catalog_frame *b = &f->catalog->frames[f->frame];
+
+		if (f->catalog != c && a->offset == b->offset &&
+			a->stored_bytes == b->stored_bytes &&
+			a->raw_bytes == b->raw_bytes && a->flags == b->flags &&
+			digest_equal(&f->catalog->packs[b->pack].digest, pack))
+			return f;
+	}
+	return NULL;
+}
+
+/* Whether what is read ahead is on its way, for this catalog or, for a reader of it, for another: what two of
  * them share lands for both. (Nobody knows when the background's come.) */
 static bool are_bytes_coming(struct flight_table *table, const struct catalog *c,
 	uint32_t frame) REQUIRES(table->lock)
 {
-	const struct catalog_frame *wanted = &c->frames[frame];
-	const struct digest *pack = &c->packs[wanted->pack].digest;
+	if (find_flight(table, c, frame))
+		return true;
+	const struct flight *f = find_same_bytes(table, c, frame);
 
-	for (struct flight *f = *bucket_of(table, c, frame); f; f = f->next) {
-		const struct catalog_frame *coming = &f->catalog->frames[f->frame];
-
-		if (f->catalog != c && f->batch->rq.class == FETCH_BACKGROUND)
-			continue;
-		if (coming->offset == wanted->offset &&
-			digest_equal(&f->catalog->packs[coming->pack].digest, pack))
-			return true;
-	}
-	return false;
+	return f && f->batch->rq.class != FETCH_BACKGROUND;
 }
 
 static void remove_flight(struct flight_table *table, struct flight *f)
@@ -164,18 +175,21 @@ static bool take_crowd(
 	return !is_empty;
 }
 
+static bool is_chunk_sound(const struct catalog_chunk *k, const uint8_t *data)
+{
+	struct digest found;
+
+	return digest_of(data + k->offset, k->length, &found) == 0 &&
+	       digest_equal(&found, &k->digest);
+}
+
 static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_t *data)
 {
 	const struct catalog_frame *f = &c->frames[frame];
 
-	for (uint32_t i = 0; i < f->chunk_count; i++) {
-		const struct catalog_chunk *k = &c->chunks[f->first_chunk + i];
-		struct digest found;
-
-		if (digest_of(data + k->offset, k->length, &found) < 0 ||
-			!digest_equal(&found, &k->digest))
+	for (uint32_t i = 0; i < f->chunk_count; i++)
+		if (!is_chunk_sound(&c->chunks[f->first_chunk + i], data))
 			return false;
-	}
 	return true;
 }
 
@@ -199,17 +213,24 @@ static int land_neighbours(struct content_store *store, const struct catalog *c,
 	return error;
 }
 
-/* Lands the frame for those who wait for a piece in it. */
-static void land_interests(struct crowd *crowd, const uint8_t *data)
+/* Lands the frame, which is sound for `c`, for those who wait for a piece in it. */
+static void land_interests(
+	struct crowd *crowd, const struct catalog *c, const uint8_t *data)
 {
 	for (size_t i = 0; i < crowd->count; i++) {
 		struct content_file *file = crowd->interests[i].file;
 		uint32_t piece = crowd->interests[i].piece;
-		const struct catalog_piece *p =
-			&file->catalog->pieces[file->content->first_piece + piece];
+		const struct catalog_chunk *k =
+			&file->catalog
+				 ->chunks[file->catalog
+						  ->pieces[file->content->first_piece +
+							   piece]
+						  .chunk];
 
-		(void)content_file_land(
-			file, piece, data + file->catalog->chunks[p->chunk].offset, NULL);
+		if (file->catalog == c || is_chunk_sound(k, data))
+			(void)content_file_land(file, piece, data + k->offset, NULL);
+		else
+			content_file_fail(file, piece, -EIO);
 		content_close(file);
 	}
 	free(crowd->interests);
@@ -260,11 +281,11 @@ static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *
 	mutex_lock(&store->flights.lock);
 	take_interests_locked(f, &crowd);
 	mutex_unlock(&store->flights.lock);
-	land_interests(&crowd, data);
+	land_interests(&crowd, f->catalog, data);
 	int error = land_neighbours(store, f->catalog, f->frame, data);
 
 	while (take_crowd(&store->flights, f, false, &crowd)) {
-		land_interests(&crowd, data);
+		land_interests(&crowd, f->catalog, data);
 		call_watches(crowd.watches, data, error);
 	}
 	return 0;
@@ -424,6 +445,8 @@ static int join_flight(struct content_store *store, struct content_file *file,
 	int r = 0;
 
 	if (!f)
+		f = find_same_bytes(&store->flights, c, frame);
+	if (!f)
 		r = start_flight(store, c, frame, FETCH_DEMAND, batches, &f);
 	else if (f->batch->rq.class != FETCH_DEMAND &&
 		 !atomic_exchange(&f->batch->rq.is_awaited, true))
@@ -531,22 +554,32 @@ static uint64_t share_of(const struct catalog *c, struct ahead_range range)
 	return bytes < SPLIT_MIN_BYTES ? UINT64_MAX : bytes / SPLIT_REQUESTS;
 }
 
+/* Returns the bytes to ask for: none if it is here or on its way. */
+static uint64_t start_frame_ahead(struct content_store *store, const struct catalog *c,
+	uint32_t frame, uint64_t share, struct batch **batches)
+{
+	uint64_t bytes = 0;
+	struct flight *f;
+
+	if (is_frame_local(store, c, frame))
+		return 0;
+	mutex_lock(&store->flights.lock);
+	if (!are_bytes_coming(&store->flights, c, frame) &&
+		start_flight(store, c, frame, FETCH_READ_AHEAD, batches, &f) == 0) {
+		f->batch->enough_bytes = share;
+		bytes = c->frames[frame].stored_bytes;
+	}
+	mutex_unlock(&store->flights.lock);
+	return bytes;
+}
+
 static void start_ahead(struct content_store *store, const struct catalog *c,
 	struct ahead_range range, struct batch **batches)
 {
 	uint64_t share = share_of(c, range);
 
-	for (uint32_t frame = range.first; frame < range.first + range.count; frame++) {
-		struct flight *f;
-
-		if (is_frame_local(store, c, frame))
-			continue;
-		mutex_lock(&store->flights.lock);
-		if (!are_bytes_coming(&store->flights, c, frame) &&
-			start_flight(store, c, frame, FETCH_READ_AHEAD, batches, &f) == 0)
-			f->batch->enough_bytes = share;
-		mutex_unlock(&store->flights.lock);
-	}
+	for (uint32_t frame = range.first; frame < range.first + range.count; frame++)
+		(void)start_frame_ahead(store, c, frame, share, batches);
 }
 
 void flight_request(struct content_file *file, const uint32_t *pieces, size_t count,
@@ -588,8 +621,26 @@ void flight_request_ahead(struct content_store *store, const struct catalog *c,
 {
 	struct batch *batches = NULL;
 
-	start_ahead(store, c, (struct ahead_range){first, count}, &batches);
+	start_ahead(
+		store, c, (struct ahead_range){.first = first, .count = count}, &batches);
 	send_batches(store, batches);
+}
+
+uint64_t flight_request_first(struct content_store *store, const struct catalog *c,
+	uint64_t most_bytes, uint32_t *out_end)
+{
+	struct ahead_range range = {
+		.count = c->frame_count < AHEAD_FRAMES ? c->frame_count : AHEAD_FRAMES};
+	uint64_t share = share_of(c, range);
+	struct batch *batches = NULL;
+	uint32_t frame = 0;
+	uint64_t bytes = 0;
+
+	while (frame < range.count && bytes < most_bytes)
+		bytes += start_frame_ahead(store, c, frame++, share, &batches);
+	send_batches(store, batches);
+	*out_end = frame;
+	return bytes;
 }
 
 void flight_watch_frames(struct content_store *store, const struct catalog *c,

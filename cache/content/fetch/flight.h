@@ -41,6 +41,11 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 void flight_request_ahead(struct content_store *store, const struct catalog *c,
 	uint32_t first, uint32_t count);
 
+/* Likewise from the first frame on, until so many stored bytes are asked for, or AHEAD_FRAMES are
+ * here or on their way; *out_end is the frame behind them. Returns the bytes. */
+uint64_t flight_request_first(struct content_store *store, const struct catalog *c,
+	uint64_t most_bytes, uint32_t *out_end);
+
 /* Who makes contents complete and is told of each frame, without waiting for it. Embedded. */
 struct flight_watch {
 	struct flight_watch *next; /* the table's own */

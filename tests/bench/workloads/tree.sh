@@ -7,12 +7,12 @@ time_tree_prefetch()
 	forget
 	settle
 	: >"$request_log"
-	seconds prefetch_depot "$whole_name"
+	seconds prefetch_depot "$tree_name"
 	local time=$elapsed
 	sleep 0.2
 	tree_bytes=$(request_bytes)
 	tree_requests=$(request_count)
-	if [ -z "${tree_checked:-}" ]; then
+	if [ -z "$tree_checked" ]; then
 		must_be_served_alone "$wanted"
 		tree_checked=1
 	fi
@@ -23,7 +23,7 @@ time_tree_prefetch()
 time_tree_read()
 {
 	forget
-	mount_depot "$whole_name"
+	mount_depot "$tree_name"
 	settle
 	: >"$request_log"
 	read_files "$mnt" --threads 16
@@ -38,14 +38,14 @@ time_tree_tar()
 {
 	fresh out
 	settle
-	seconds bounded bash -c "set -o pipefail; curl -sS '$url/trees/$whole_name-9.tar.zst' |
+	seconds bounded bash -c "set -o pipefail; curl -sS '$url/trees/$tree_name-9.tar.zst' |
 		zstd -dc | tar -x -C '$fresh'"
 }
 
 write_tree_bytes()
 {
 	local archive
-	archive=$(stat -c %s "$trees/$whole_name-3.tar.zst")
+	archive=$(stat -c %s "$trees/$tree_name-3.tar.zst")
 	begin_line "the same, bytes on the wire" "the sum of \$bytes_sent in nginx's log; tar -c | zstd -3 | wc -c"
 	# 125 MB where tar.zst took 209 MB
 	ratio=$(calculate "$tree_bytes / $archive")
@@ -53,17 +53,16 @@ write_tree_bytes()
 		"$(awk -v v="$ratio" 'BEGIN { printf "%.2f", v }')" '≤ 0.6' "$(verdict "$ratio" at_most 0.6)"
 }
 
-workload_tree()
+# tree_lines NAME TREE
+tree_lines()
 {
-	need_whole_tree
-	whole_name=whole${quick:+-quick}
-	need_archive "$whole" "$whole_name" 9
-	need_archive "$whole" "$whole_name" 3
-	need_depot "$whole_name" "$whole" "${package_globs[@]}"
-	serve
-	read_files "$whole"
+	tree_name=$1
+	need_archive "$2" "$tree_name" 9
+	need_archive "$2" "$tree_name" 3
+	need_depot "$tree_name" "$2" "${package_globs[@]}"
+	read_files "$2"
 	wanted=$digest
-	link 40 100
+	tree_checked=
 	local what="$files files of packages ($((bytes / 1000000)) MB)" tar="curl URL/packages.tar.zst | zstd -dc | tar -x"
 	begin_line "$what prefetched, 40 ms, 100 Mbit/s" \
 		"mount with an empty cache and depotfs sync MNT --prefetch all --wait; $tar"
@@ -77,4 +76,15 @@ workload_tree()
 	say "  requests: $tree_requests"
 	end_line 'curl, zstd -9, tar' at_most 1.0
 	write_tree_bytes
+}
+
+workload_tree()
+{
+	need_whole_tree
+	serve
+	link 40 100
+	tree_lines "whole${quick:+-quick}" "$whole"
+	[ -z "$quick" ] || return 0
+	need_packages --large
+	tree_lines large "$packages"
 }
