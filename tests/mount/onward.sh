@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# onward: who goes through one package after the other finds the next ones here; who takes one
+# package, or one file of each, causes no more than that to be fetched.
+. "${0%/*}/lib.sh"
+
+# package PATH FILES BYTES
+package()
+{
+	local i
+	mkdir -p "$work/tree/$1"
+	for ((i = 0; i < $2; i++)); do
+		random_file "$work/tree/$1/file-$i.bin" "$3"
+	done
+}
+
+# read_all NAME PACKAGE: all its files, compared.
+read_all() { diff -r "$work/tree/$2" "$work/$1/$2" || fail "$2 is not what was published"; }
+
+step "seven packages of files that do not compress, not all at the same depth"
+package pkg/a/1.0 40 12000
+package pkg/b/1.0 40 12000
+package pkg/b/2.0 40 12000
+package pkg/c/sub/1.0 3 4000000
+package pkg/d/1.0 40 12000
+package pkg/e/1.0 40 12000
+package pkg/f/1.0 40 12000
+printf 'between the packages\n' >"$work/tree/pkg/b.txt"
+mkdir "$work/tree/pkg/empty"
+publish depot "$work/tree" --packages 'pkg/[abdef]/*' --packages 'pkg/c/*/*'
+start_nginx "$work/depot"
+
+step "one package costs one package"
+mount_depot mnt "$http_url"
+find "$work/mnt" >/dev/null
+forget_served
+read_all mnt pkg/a/1.0
+sleep 1
+assert_state "$work/mnt/pkg/b/1.0" remote
+assert_less "bytes for a package of 480,000" "$(served)" 600000
+
+step "behind the second one in a row come the next ones, four times as much as was read"
+read_all mnt pkg/b/1.0
+assert_state "$work/mnt/pkg/b/2.0" cached
+assert_state "$work/mnt/pkg/c/sub/1.0" partial
+sleep 1
+bytes=$(served)
+say "        $bytes bytes served for 960,000 that were read"
+assert_less "bytes" "$bytes" 6000000
+assert_state "$work/mnt/pkg/d/1.0" remote
+
+step "what has come so is right, and is not asked for again"
+forget_served
+read_all mnt pkg/b/2.0
+read_all mnt pkg/c/sub/1.0
+assert_less "bytes for what was left of 12,000,000" "$(served)" 11500000
+
+step "and on over what is between, to the end"
+wait_for 10 has_state "$work/mnt/pkg/d/1.0" cached
+wait_for 10 has_state "$work/mnt/pkg/e/1.0" cached
+wait_for 10 has_state "$work/mnt/pkg/f/1.0" cached
+for package in pkg/d/1.0 pkg/e/1.0 pkg/f/1.0; do read_all mnt $package; done
+unmount mnt
+
+step "one file of each package is no walk"
+mount_depot few "$http_url"
+find "$work/few" >/dev/null
+for package in pkg/a/1.0 pkg/b/1.0 pkg/b/2.0 pkg/c/sub/1.0 pkg/d/1.0; do
+	cmp "$work/tree/$package/file-0.bin" "$work/few/$package/file-0.bin"
+done
+sleep 1
+assert_state "$work/few/pkg/e/1.0" remote
+unmount few
+
+step "backwards is no walk"
+mount_depot back "$http_url"
+find "$work/back" >/dev/null
+for package in pkg/f/1.0 pkg/e/1.0 pkg/d/1.0; do read_all back $package; done
+sleep 1
+assert_state "$work/back/pkg/c/sub/1.0" remote
+assert_state "$work/back/pkg/b/2.0" remote
+unmount back
+
+step "where the kernel opens without asking it is the same"
+mount_depot none "$http_url" open=none
+find "$work/none" >/dev/null
+read_all none pkg/a/1.0
+read_all none pkg/b/1.0
+assert_state "$work/none/pkg/b/2.0" cached
+read_all none pkg/b/2.0
+unmount none
