@@ -89,11 +89,13 @@ bool content_has_piece(struct content_store *store, const struct catalog *c,
 	struct content_file *file = content_find(store, &content->digest);
 	bool has = false;
 
-	if (!file)
+	if (!file && (content_is_single(c, content) ||
+			     content_open_record(store, c, content, &file) < 0))
 		return false;
 	if (content_file_fits(file, c, content)) {
 		mutex_lock(&file->lock);
-		has = atomic_load(&file->object_fd) >= 0 || has_piece(file, piece);
+		has = content_file_attach(file) == 0 &&
+		      (atomic_load(&file->object_fd) >= 0 || has_piece(file, piece));
 		mutex_unlock(&file->lock);
 	}
 	content_close(file);

@@ -84,7 +84,8 @@ int content_file_attach(struct content_file *file) WARN_UNUSED REQUIRES(file->lo
 /* Whether the content is one chunk from its first to its last byte. */
 bool content_is_single(const struct catalog *c, const struct catalog_content *content);
 
-/* Whether a piece of this content (if it is open) is here already. */
+/* Whether a piece of this content is here already, in its partial or in memory. A content of one piece
+ * has neither while nobody has it open. */
 bool content_has_piece(struct content_store *store, const struct catalog *c,
 	const struct catalog_content *content, uint32_t piece);
 
