@@ -79,6 +79,9 @@ void ops_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (content && !counted)
 		pusher_opened(&session->pusher, &node, content);
+	/* the kernel may read it without us */
+	if (counted)
+		content_touch(session->config.contents, node.catalog, content);
 	/* a node's content never changes; a backing file has pages of its own */
 	fi->keep_cache = r == 0;
 	if (passthrough_reply_open(req, fi, r) == -ENOENT && counted)

@@ -59,7 +59,8 @@ static void come_to_first(struct onward_walk *w)
 }
 
 /* Goes from the first package to be read to the first one that was not asked for. What was asked for
- * where a flip has put another package since counts no more. False: there is none. */
+ * where a flip has put another package since counts no more. False: there is none, or one of those asked
+ * for is not wholly so: what a later one has of the same frames is less than that one needs. */
 static bool skip_asked(
 	struct onward_walk *w, struct view_package *package, uint64_t *out_bytes)
 {
@@ -70,7 +71,7 @@ static bool skip_asked(
 			break;
 		}
 		*out_bytes += w->asked[i].bytes;
-		if (!view_next_package(package))
+		if (!w->asked[i].is_whole || !view_next_package(package))
 			return false;
 	}
 	return true;
@@ -90,10 +91,9 @@ static void ask_for_next(
 		struct onward_asked *a = &w->asked[w->asked_count++];
 
 		a->digest = view_package_ref(&next)->digest;
-		/* what a later one has of the same frames is less than the earlier one needs */
-		is_one = content_expect(o->contents, c, most - bytes, &a->bytes) &&
-			 view_next_package(&next);
+		a->is_whole = content_expect(o->contents, c, most - bytes, &a->bytes);
 		bytes += a->bytes;
+		is_one = a->is_whole && view_next_package(&next);
 	}
 }
 

@@ -31,6 +31,7 @@ struct content_store;
 struct onward_asked {
 	struct digest digest; /* of its catalog */
 	uint64_t bytes;
+	bool is_whole; /* all of it is asked for, or here */
 };
 
 struct onward_walk {
