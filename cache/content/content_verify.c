@@ -10,6 +10,24 @@
 
 #include <errno.h>
 
+bool content_is_chunk_sound(const struct catalog_chunk *k, const uint8_t *data)
+{
+	struct digest found;
+
+	return digest_of(data + k->offset, k->length, &found) == 0 &&
+	       digest_equal(&found, &k->digest);
+}
+
+bool content_is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_t *data)
+{
+	const struct catalog_frame *f = &c->frames[frame];
+
+	for (uint32_t i = 0; i < f->chunk_count; i++)
+		if (!content_is_chunk_sound(&c->chunks[f->first_chunk + i], data))
+			return false;
+	return true;
+}
+
 static int verify_object(struct content_store *store,
 	const struct catalog_content *content, bool is_deep, const atomic_bool *stop)
 {

@@ -17,3 +17,7 @@
 int content_verify(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content, bool is_deep,
 	const atomic_bool *stop) WARN_UNUSED;
+
+/* Whether a decoded frame has the chunk in it, or all that the catalog lists of it. */
+bool content_is_chunk_sound(const struct catalog_chunk *chunk, const uint8_t *data);
+bool content_is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_t *data);

@@ -11,6 +11,7 @@
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 #include "cache/content/content_file.h"
+#include "cache/content/content_verify.h"
 
 #include <errno.h>
 
@@ -175,22 +176,12 @@ static bool take_crowd(
 	return !is_empty;
 }
 
-static bool is_chunk_sound(const struct catalog_chunk *k, const uint8_t *data)
+static const struct catalog_chunk *chunk_of(
+	const struct content_file *file, uint32_t piece)
 {
-	struct digest found;
+	const struct catalog *c = file->catalog;
 
-	return digest_of(data + k->offset, k->length, &found) == 0 &&
-	       digest_equal(&found, &k->digest);
-}
-
-static bool is_frame_sound(const struct catalog *c, uint32_t frame, const uint8_t *data)
-{
-	const struct catalog_frame *f = &c->frames[frame];
-
-	for (uint32_t i = 0; i < f->chunk_count; i++)
-		if (!is_chunk_sound(&c->chunks[f->first_chunk + i], data))
-			return false;
-	return true;
+	return &c->chunks[c->pieces[file->content->first_piece + piece].chunk];
 }
 
 /* What else the frame holds: pieces of other files, and small files whole. Returns 0 or why some
@@ -213,6 +204,10 @@ static int land_neighbours(struct content_store *store, const struct catalog *c,
 	return error;
 }
 
+/* For a reader who waited for another catalog's flight, and for whom what came is no good: only a request
+ * by his own catalog tells the source that served it wrong bytes, so that the next one is asked. */
+static void ask_alone(struct content_file *file, uint32_t piece);
+
 /* Lands the frame, which is sound for `c`, for those who wait for a piece in it. */
 static void land_interests(
 	struct crowd *crowd, const struct catalog *c, const uint8_t *data)
@@ -220,17 +215,12 @@ static void land_interests(
 	for (size_t i = 0; i < crowd->count; i++) {
 		struct content_file *file = crowd->interests[i].file;
 		uint32_t piece = crowd->interests[i].piece;
-		const struct catalog_chunk *k =
-			&file->catalog
-				 ->chunks[file->catalog
-						  ->pieces[file->content->first_piece +
-							   piece]
-						  .chunk];
+		const struct catalog_chunk *k = chunk_of(file, piece);
 
-		if (file->catalog == c || is_chunk_sound(k, data))
+		if (file->catalog == c || content_is_chunk_sound(k, data))
 			(void)content_file_land(file, piece, data + k->offset, NULL);
 		else
-			content_file_fail(file, piece, -EIO);
+			ask_alone(file, piece);
 		content_close(file);
 	}
 	free(crowd->interests);
@@ -272,7 +262,7 @@ static int deliver_frame(struct frame_request *rq, size_t index, const uint8_t *
 	struct flight *f = batch->flights[index];
 	struct crowd crowd;
 
-	if (!is_frame_sound(f->catalog, f->frame, data))
+	if (!content_is_frame_sound(f->catalog, f->frame, data))
 		return -EBADMSG;
 	if (batch->rq.class != FETCH_BACKGROUND && has_small_files(f->catalog, f->frame))
 		keep_recent(store, f->catalog, f->frame, data);
@@ -297,12 +287,18 @@ static void batch_free(struct batch *batch)
 	free(batch);
 }
 
-static void fail_crowd(struct crowd *crowd, int error)
+static void fail_crowd(struct crowd *crowd, const struct catalog *c, int error)
 {
 	for (size_t i = 0; i < crowd->count; i++) {
-		content_file_fail(
-			crowd->interests[i].file, crowd->interests[i].piece, error);
-		content_close(crowd->interests[i].file);
+		struct content_file *file = crowd->interests[i].file;
+		uint32_t piece = crowd->interests[i].piece;
+
+		/* what is wrong for `c` may be right for him */
+		if (file->catalog != c && error == -EBADMSG)
+			ask_alone(file, piece);
+		else
+			content_file_fail(file, piece, error);
+		content_close(file);
 	}
 	free(crowd->interests);
 	call_watches(crowd->watches, NULL, error);
@@ -337,7 +333,7 @@ static void batch_done(struct frame_request *rq, int error)
 		struct crowd crowd;
 
 		(void)take_crowd(&batch->store->flights, batch->flights[i], true, &crowd);
-		fail_crowd(&crowd, error ? error : -EIO);
+		fail_crowd(&crowd, batch->catalog, error ? error : -EIO);
 		free(batch->flights[i]);
 	}
 	batch_free(batch);
@@ -435,16 +431,15 @@ static void stop_following(struct batch *batch, struct batch **batches)
 /* Puts one piece on the list of its frame's flight, starting the flight if there is none. One
  * that nobody waited for until now is to hurry. */
 static int join_flight(struct content_store *store, struct content_file *file,
-	uint32_t piece, struct batch **batches, bool *out_hurry)
+	uint32_t piece, bool may_share, struct batch **batches, bool *out_hurry)
 	REQUIRES(store->flights.lock)
 {
 	const struct catalog *c = file->catalog;
-	uint32_t frame =
-		c->chunks[c->pieces[file->content->first_piece + piece].chunk].frame;
+	uint32_t frame = chunk_of(file, piece)->frame;
 	struct flight *f = find_flight(&store->flights, c, frame);
 	int r = 0;
 
-	if (!f)
+	if (!f && may_share)
 		f = find_same_bytes(&store->flights, c, frame);
 	if (!f)
 		r = start_flight(store, c, frame, FETCH_DEMAND, batches, &f);
@@ -582,8 +577,8 @@ static void start_ahead(struct content_store *store, const struct catalog *c,
 		(void)start_frame_ahead(store, c, frame, share, batches);
 }
 
-void flight_request(struct content_file *file, const uint32_t *pieces, size_t count,
-	struct ahead_range ahead)
+static void request(struct content_file *file, const uint32_t *pieces, size_t count,
+	bool may_share, struct ahead_range ahead)
 {
 	struct content_store *store = file->store;
 	const struct catalog *c = file->catalog;
@@ -596,7 +591,8 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 		content_ref(file);
 	mutex_lock(&store->flights.lock);
 	while (joined < count && r == 0) {
-		r = join_flight(store, file, pieces[joined], &batches, &must_hurry);
+		r = join_flight(
+			store, file, pieces[joined], may_share, &batches, &must_hurry);
 		if (r == 0)
 			joined++;
 	}
@@ -614,6 +610,17 @@ void flight_request(struct content_file *file, const uint32_t *pieces, size_t co
 		flight_request_ahead(store, c, ahead.first, ahead.count);
 	if (must_hurry)
 		source_hurry(store->config.source);
+}
+
+static void ask_alone(struct content_file *file, uint32_t piece)
+{
+	request(file, &piece, 1, false, (struct ahead_range){0});
+}
+
+void flight_request(struct content_file *file, const uint32_t *pieces, size_t count,
+	struct ahead_range ahead)
+{
+	request(file, pieces, count, true, ahead);
 }
 
 void flight_request_ahead(struct content_store *store, const struct catalog *c,

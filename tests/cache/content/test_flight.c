@@ -108,12 +108,32 @@ static void what_is_on_its_way_is_not_asked_for_again(void **state)
 	assert_int_equal(asked[2]->frame_count, 4);
 }
 
-/* As of two versions of a package. */
-static void what_comes_for_another_catalog_is_not_read_ahead_again(void **state)
+static void landed(struct flight_watch *watch, const uint8_t *data, int error)
 {
-	struct catalog *other = built_open(built);
+	(void)watch;
+	(void)data;
+	(void)error;
+}
+
+/* Somebody waits for the first chunk of /large in `c`. */
+static struct content_file *wait_for_first(struct catalog *c, struct test_waiter *w)
+{
+	uint32_t at = catalog_lookup(c, CATALOG_ROOT, "large", 5);
 	struct content_file *file;
 	struct content_span span;
+
+	assert_int_equal(content_open(store, c,
+				 catalog_content_of(c, catalog_entry(c, at)), &file),
+		0);
+	test_waiter_init(w);
+	assert_int_equal(content_read(file, 0, CHUNK, &span, &w->waiter), -EINPROGRESS);
+	return file;
+}
+
+/* As of two versions of a package. */
+static void what_comes_for_another_catalog_is_not_asked_for_again(void **state)
+{
+	struct catalog *other = built_open(built);
 	struct test_waiter w;
 
 	(void)state;
@@ -122,29 +142,77 @@ static void what_comes_for_another_catalog_is_not_read_ahead_again(void **state)
 	assert_int_equal(asked_count, 2);
 	assert_ptr_equal(asked[1]->frames, &other->frames[12]);
 	assert_int_equal(asked[1]->frame_count, 4);
-	/* who waits for it does not wait for the other one's */
-	uint32_t at = catalog_lookup(other, CATALOG_ROOT, "large", 5);
+	struct content_file *file = wait_for_first(other, &w);
 
-	assert_int_equal(
-		content_open(store, other,
-			catalog_content_of(other, catalog_entry(other, at)), &file),
-		0);
-	test_waiter_init(&w);
-	assert_int_equal(content_read(file, 0, CHUNK, &span, &w.waiter), -EINPROGRESS);
-	assert_int_equal(asked_count, 3);
-	assert_ptr_equal(asked[2]->frames, other->frames);
+	assert_int_equal(asked_count, 2);
+	assert_true(atomic_load(&asked[0]->is_awaited));
+	assert_int_equal(asked[0]->deliver(asked[0], 0, built->frames[0].data), 0);
+	assert_int_equal(test_waiter_wait(&w), 0);
 	let_go();
-	(void)test_waiter_wait(&w);
 	test_waiter_release(&w);
 	content_close(file);
 	catalog_close(other);
 }
 
-static void landed(struct flight_watch *watch, const uint8_t *data, int error)
+/* A catalog lists those chunks of a frame that it uses, and verifies no others: those bytes were spoilt
+ * by one source, and another has them. */
+static void what_is_wrong_for_the_second_catalog_is_asked_for_by_it(void **state)
 {
-	(void)watch;
-	(void)data;
-	(void)error;
+	struct catalog *other = built_open(built);
+	uint8_t *spoilt = calloc(1, built->frames[0].length);
+	struct test_waiter w;
+
+	(void)state;
+	assert_non_null(spoilt);
+	((struct catalog_frame *)(uintptr_t)catalog->frames)[0].chunk_count = 0;
+	struct flight_watch watch = {.landed = landed};
+	struct flight_watch *watches[] = {&watch};
+
+	flight_watch_frames(store, catalog, 0, watches, 1);
+	assert_int_equal(asked_count, 1);
+	struct content_file *file = wait_for_first(other, &w);
+	size_t before = asked_count;
+
+	assert_int_equal(asked[0]->deliver(asked[0], 0, spoilt), 0);
+	assert_int_equal(asked_count, before + 1);
+	assert_ptr_equal(asked[before]->frames, other->frames);
+	assert_int_equal(asked[before]->class, FETCH_DEMAND);
+	assert_int_equal(asked[before]->deliver(asked[before], 0, spoilt), -EBADMSG);
+	assert_int_equal(test_waiter_wakes(&w), 0);
+	assert_int_equal(
+		asked[before]->deliver(asked[before], 0, built->frames[0].data), 0);
+	assert_int_equal(test_waiter_wait(&w), 0);
+	let_go();
+	test_waiter_release(&w);
+	content_close(file);
+	catalog_close(other);
+	free(spoilt);
+}
+
+static void what_fails_for_the_first_catalog_is_asked_for_by_the_second(void **state)
+{
+	struct catalog *other = built_open(built);
+	struct test_waiter w;
+
+	(void)state;
+	flight_request_ahead(store, catalog, 0, 12);
+	struct content_file *file = wait_for_first(other, &w);
+	struct frame_request *first = asked[0];
+	size_t before = asked_count;
+
+	asked[0] = asked[--asked_count];
+	first->done(first, -EBADMSG);
+	assert_int_equal(asked_count, before);
+	assert_ptr_equal(asked[before - 1]->frames, other->frames);
+	/* no third time */
+	first = asked[--asked_count];
+	first->done(first, -EBADMSG);
+	assert_int_equal(asked_count, before - 1);
+	assert_int_equal(test_waiter_wait(&w), -EBADMSG);
+	let_go();
+	test_waiter_release(&w);
+	content_close(file);
+	catalog_close(other);
 }
 
 /* It may be held up until a window opens. */
@@ -170,7 +238,9 @@ int main(void)
 		T(much_is_asked_for_in_six_requests_in_order),
 		T(little_is_asked_for_in_one_request),
 		T(what_is_on_its_way_is_not_asked_for_again),
-		T(what_comes_for_another_catalog_is_not_read_ahead_again),
+		T(what_comes_for_another_catalog_is_not_asked_for_again),
+		T(what_is_wrong_for_the_second_catalog_is_asked_for_by_it),
+		T(what_fails_for_the_first_catalog_is_asked_for_by_the_second),
 		T(what_comes_in_the_background_is_no_comfort),
 	};
 
