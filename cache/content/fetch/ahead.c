@@ -88,6 +88,17 @@ static void end_stream(struct ahead_table *table, struct ahead_stream *s)
 	atomic_fetch_sub(&table->active, 1);
 }
 
+/* While there is one, who reads what is here takes the lock for nothing. */
+static void end_stale(struct ahead_table *table, int64_t now_ns) REQUIRES(table->lock)
+{
+	for (size_t i = 0; i < AHEAD_STREAMS; i++) {
+		struct ahead_stream *s = &table->streams[i];
+
+		if (s->catalog && now_ns - s->last_ns > AHEAD_STALE_NS)
+			end_stream(table, s);
+	}
+}
+
 /* How many frames behind `frame` the first miss takes. */
 static uint32_t first_window(const struct catalog *c, uint32_t frame)
 {
@@ -149,12 +160,16 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 	if (first > frame || frame - first > READ_MAX)
 		first = frame;
 	mutex_lock(&table->lock);
+	int64_t now_ns = clock_mono_ns();
+
+	end_stale(table, now_ns);
 	struct ahead_stream *s = find_stream(table, catalog, first, frame);
 
 	if (!s && is_miss)
 		s = begin_stream(table, catalog, frame, content, &left);
 	if (s) {
 		s->last_use = ++table->uses;
+		s->last_ns = now_ns;
 		if (frame > s->position)
 			s->position = frame;
 		if (frame > s->end)
@@ -188,6 +203,7 @@ void ahead_expect(struct ahead_table *table, const struct catalog *catalog, uint
 		struct ahead_stream *s = begin_stream(table, catalog, 0, 0, &left);
 
 		s->last_use = ++table->uses;
+		s->last_ns = clock_mono_ns();
 		s->end = end;
 		s->window = AHEAD_FRAMES;
 		s->marker = end / WINDOW_READ;

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "cache/base/threads/clock.h"
 #include "cache/base/threads/mutex.h"
 #include "cache/catalog/catalog.h"
 
@@ -21,6 +22,10 @@
 /* The widest window: 32 MiB decoded, more than 1 Gbit/s times 150 ms, compressed. */
 #define AHEAD_FRAMES 128
 
+/* Nobody has come to a stream for so long: it is nobody's, and what it has asked for may have failed
+ * or be gone again. */
+#define AHEAD_STALE_NS (60 * NS_PER_SEC)
+
 struct ahead_stream {
 	const struct catalog *catalog; /* a reference; NULL: unused */
 	uint32_t position;	       /* the newest frame that was touched */
@@ -31,6 +36,7 @@ struct ahead_stream {
 	uint32_t contents;	       /* changes from one to another */
 	bool is_through;	       /* it has been said so */
 	uint64_t last_use;
+	int64_t last_ns;
 };
 
 struct ahead_table {

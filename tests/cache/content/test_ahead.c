@@ -206,6 +206,23 @@ static void a_catalog_that_nobody_shows_any_more_has_no_stream(void **state)
 	other.kept = 0;
 }
 
+/* Else who reads what is here would take the lock for ever, for one file that was read once. */
+static void a_stream_to_which_nobody_comes_ends(void **state)
+{
+	(void)state;
+	(void)touch(&table, &catalog, 10, 0, true);
+	ahead_expect(&table, &other, 10);
+	assert_int_equal(atomic_load(&table.active), 2);
+	table.streams[0].last_ns -= AHEAD_STALE_NS + NS_PER_SEC;
+	table.streams[1].last_ns -= AHEAD_STALE_NS / 2;
+	(void)touch(&table, &small, 0, 0, false);
+	assert_int_equal(atomic_load(&table.active), 1);
+	/* what was asked for may have failed: who misses now begins anew */
+	table.streams[1].last_ns -= AHEAD_STALE_NS;
+	assert_int_equal(touch(&table, &other, 0, 0, true).count, 2);
+	assert_int_equal(atomic_load(&table.active), 1);
+}
+
 static void the_last_frame_asks_for_nothing(void **state)
 {
 	(void)state;
@@ -228,6 +245,7 @@ int main(void)
 		T(catalogs_have_streams_of_their_own),
 		T(more_streams_than_places_push_the_oldest_out),
 		T(a_catalog_that_nobody_shows_any_more_has_no_stream),
+		T(a_stream_to_which_nobody_comes_ends),
 		T(the_last_frame_asks_for_nothing),
 	};
 
