@@ -35,7 +35,8 @@ struct fetch_job {
 	enum fetch_class class; /* see job_class() */
 	const atomic_bool *is_awaited;
 	int64_t deadline_ns;
-	int64_t patience_ns; /* from the request to the deadline */
+	int64_t patience_ns;	  /* from the request to the deadline */
+	bool is_begun_for_reader; /* who has joined */
 	char object[OBJECT_PATH_SIZE];
 
 	/* sources that gave wrong bytes, that have no such object */
@@ -211,8 +212,12 @@ static int on_start(struct transfer *t)
 	struct fetch_job *job = t->arg;
 	struct upstream *u = job->fetcher->upstream;
 
-	if (job_class(job) == FETCH_BACKGROUND)
+	bool is_joined = job->class != FETCH_DEMAND && atomic_load(job->is_awaited);
+
+	/* the reader may have come after hours before a closed window: once, it is counted from there */
+	if (is_joined ? !job->is_begun_for_reader : job->class == FETCH_BACKGROUND)
 		job_renew_deadline(job);
+	job->is_begun_for_reader = is_joined;
 	if (clock_mono_ns() > job->deadline_ns)
 		return -EAGAIN;
 	if (upstream_count(u) > 1 && upstream_failed_since(u, job->site, job->queued_ns))

@@ -192,6 +192,21 @@ static void a_demand_waits_for_no_rate_and_no_window(void **state)
 	close_all();
 }
 
+/* However long it has waited for a window: its deadline is counted from when the reader came. */
+static void who_joins_what_has_waited_for_long_is_served(void **state)
+{
+	(void)state;
+	open_with("ok", NULL);
+	set(0, true);
+	wait_fetch_frames(&w[0], source, 0, DEPOT_FRAMES, 300);
+	usleep(600 * 1000);
+	assert_false(w[0].is_done);
+	atomic_store(&w[0].frames.is_awaited, true);
+	source_hurry(source);
+	assert_int_equal(wait_end(&w[0], 20), 0);
+	close_all();
+}
+
 static void from_a_local_path_it_keeps_to_its_rate_too(void **state)
 {
 	int64_t start_ns = clock_mono_ns();
@@ -247,6 +262,7 @@ int main(void)
 		cmocka_unit_test(a_catalog_comes_in_pieces_too),
 		cmocka_unit_test(it_stops_for_a_demand_and_goes_on_where_it_was),
 		cmocka_unit_test(a_demand_waits_for_no_rate_and_no_window),
+		cmocka_unit_test(who_joins_what_has_waited_for_long_is_served),
 		cmocka_unit_test(from_a_local_path_it_keeps_to_its_rate_too),
 		cmocka_unit_test(when_idle_is_wanted_an_idle_line_is_used),
 		cmocka_unit_test(shutdown_ends_what_is_paused_and_what_is_held),
