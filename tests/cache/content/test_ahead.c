@@ -11,6 +11,7 @@ static struct catalog_frame small_frames[FRAMES]; /* compress well */
 static struct catalog catalog = {.frames = frames, .frame_count = FRAMES};
 static struct catalog other = {.frames = frames, .frame_count = FRAMES};
 static struct catalog small = {.frames = small_frames, .frame_count = FRAMES};
+static struct catalog tree; /* of many files; each test says how many */
 
 static int make(void **state)
 {
@@ -21,7 +22,13 @@ static int make(void **state)
 	}
 	table = (struct ahead_table){0};
 	ahead_init(&table);
+	tree = (struct catalog){.frames = frames};
 	return 0;
+}
+
+static bool is_held(const struct catalog *c)
+{
+	return c->refs || c->kept;
 }
 
 static int drop(void **state)
@@ -29,7 +36,9 @@ static int drop(void **state)
 	(void)state;
 	ahead_release(&table);
 	/* no stream is left that holds it */
-	return catalog.refs || other.refs || small.refs ? -1 : 0;
+	return is_held(&catalog) || is_held(&other) || is_held(&small) || is_held(&tree)
+		       ? -1
+		       : 0;
 }
 
 /* Reads of one frame. */
@@ -230,6 +239,211 @@ static void the_last_frame_asks_for_nothing(void **state)
 	assert_int_equal(table.active, 0);
 }
 
+static void make_tree(uint32_t frame_count, uint32_t content_count)
+{
+	tree.frame_count = frame_count;
+	tree.content_count = content_count;
+}
+
+/* Reads the contents [first, end) of the tree, that has several to a frame, in order, and misses nothing
+ * from the second on. All of it must be asked for once, from *asked on, before it is reached; nobody is
+ * through while it is not. How often it was said that he is. */
+static unsigned int go_through(
+	uint32_t first, uint32_t end, bool is_first_missed, uint32_t *asked)
+{
+	uint32_t contents_per_frame = tree.content_count / tree.frame_count;
+	unsigned int said = 0;
+
+	for (uint32_t content = first; content < end; content++) {
+		uint32_t frame = content / contents_per_frame;
+		struct ahead_range r = touch(&table, &tree, frame, content,
+			is_first_missed && content == first);
+
+		if (r.count) {
+			assert_int_equal(r.first, *asked);
+			*asked += r.count;
+		}
+		assert_true(*asked > frame);
+		if (r.is_through)
+			assert_int_equal(*asked, tree.frame_count);
+		said += r.is_through;
+	}
+	return said;
+}
+
+static void who_goes_through_a_tree_is_through_once_when_all_is_asked_for(void **state)
+{
+	uint32_t asked = 1;
+
+	(void)state;
+	make_tree(500, 5000);
+	/* frames are left to ask for */
+	assert_int_equal(go_through(0, 3000, true, &asked), 0);
+	assert_true(asked < 500);
+	assert_int_equal(go_through(3000, 4990, false, &asked), 1);
+	assert_int_equal(table.active, 1);
+	/* the end of a stream that is through */
+	assert_int_equal(go_through(4990, 5000, false, &asked), 0);
+	assert_int_equal(table.active, 0);
+}
+
+/* All is asked for from the eighth change on, and the last frame was not read yet. */
+static void a_storm_that_is_through_goes_on_until_its_end_is_read(void **state)
+{
+	uint32_t asked = 1;
+
+	(void)state;
+	make_tree(50, 5000);
+	assert_int_equal(go_through(0, 8, true, &asked), 0);
+	assert_int_equal(go_through(8, 9, false, &asked), 1);
+	assert_int_equal(go_through(9, 4900, false, &asked), 0);
+	assert_int_equal(table.active, 1);
+	assert_false(touch(&table, &tree, 49, 4900, false).is_through);
+	assert_int_equal(table.active, 0);
+}
+
+static void a_few_files_are_through_when_all_were_read(void **state)
+{
+	(void)state;
+	make_tree(3, 3);
+	assert_int_equal(touch(&table, &tree, 0, 0, true).count, 2);
+	assert_false(touch(&table, &tree, 0, 0, false).is_through);
+	assert_false(touch(&table, &tree, 2, 1, false).is_through);
+	/* its last frame was read, its last file was not */
+	assert_int_equal(table.active, 1);
+	assert_true(touch(&table, &tree, 2, 2, false).is_through);
+	assert_int_equal(table.active, 0);
+}
+
+static void one_large_file_is_through_when_all_of_it_is_asked_for(void **state)
+{
+	uint32_t asked = 1;
+	unsigned int said = 0;
+
+	(void)state;
+	make_tree(FRAMES, 1);
+	for (uint32_t frame = 0; frame < FRAMES; frame++) {
+		struct ahead_range r = touch(&table, &tree, frame, 0, frame == 0);
+
+		asked += r.count;
+		said += r.is_through;
+		assert_int_equal(said, asked == FRAMES);
+		assert_int_equal(table.active, frame + 1 < FRAMES);
+	}
+	assert_int_equal(said, 1);
+}
+
+/* However large it is, and to its end. */
+static void who_reads_one_file_of_many_is_never_through(void **state)
+{
+	uint32_t asked = 1;
+
+	(void)state;
+	make_tree(10, 100);
+	for (uint32_t frame = 0; frame < 10; frame++) {
+		struct ahead_range r = touch(&table, &tree, frame, 7, frame == 0);
+
+		asked += r.count;
+		assert_false(r.is_through);
+	}
+	assert_int_equal(asked, 10);
+}
+
+/* One frame holds dozens of small files: it is the last one from the first file on. */
+static void a_stream_that_is_not_through_does_not_end_with_the_last_frame(void **state)
+{
+	(void)state;
+	make_tree(1, 20);
+	for (uint32_t content = 0; content < 7; content++) {
+		assert_false(touch(&table, &tree, 0, content, content == 0).is_through);
+		assert_int_equal(table.active, 1);
+	}
+	assert_true(touch(&table, &tree, 0, 7, false).is_through);
+	assert_int_equal(table.active, 0);
+}
+
+static void who_was_expected_is_seen_without_a_miss(void **state)
+{
+	uint32_t asked = 40;
+
+	(void)state;
+	make_tree(500, 5000);
+	ahead_expect(&table, &tree, 40);
+	assert_int_equal(table.active, 1);
+	assert_int_equal(go_through(0, 5000, false, &asked), 1);
+	assert_int_equal(asked, 500);
+	assert_int_equal(table.active, 0);
+}
+
+static void who_was_expected_with_all_that_there_is_is_seen_as_well(void **state)
+{
+	uint32_t asked = 50;
+
+	(void)state;
+	make_tree(50, 5000);
+	ahead_expect(&table, &tree, 50);
+	assert_int_equal(go_through(0, 7, false, &asked), 0);
+	assert_int_equal(go_through(7, 5000, false, &asked), 1);
+	assert_int_equal(asked, 50);
+	assert_int_equal(table.active, 0);
+}
+
+/* Who never comes costs no more than what was asked for; who comes gets the whole window. */
+static void an_eighth_of_what_was_expected_is_read_before_more_is_asked_for(void **state)
+{
+	(void)state;
+	make_tree(500, 5000);
+	ahead_expect(&table, &tree, 40);
+	for (uint32_t frame = 0; frame < 5; frame++)
+		assert_int_equal(touch(&table, &tree, frame, 0, false).count, 0);
+	struct ahead_range r = touch(&table, &tree, 5, 0, false);
+
+	assert_int_equal(r.first, 40);
+	assert_int_equal(r.count, 5 + 1 + AHEAD_FRAMES - 40);
+}
+
+static void who_is_expected_twice_has_the_first_stream(void **state)
+{
+	(void)state;
+	make_tree(500, 5000);
+	ahead_expect(&table, &tree, 40);
+	ahead_expect(&table, &tree, 90);
+	assert_int_equal(table.active, 1);
+	assert_int_equal(tree.kept, 1);
+	assert_int_equal(touch(&table, &tree, 5, 50, false).first, 40);
+}
+
+static void who_reads_already_is_not_expected_any_more(void **state)
+{
+	struct ahead_range r = touch(&table, &catalog, 0, 0, true);
+
+	(void)state;
+	assert_int_equal(r.first + r.count, 3);
+	ahead_expect(&table, &catalog, 500);
+	assert_int_equal(table.active, 1);
+	assert_int_equal(catalog.kept, 1);
+	r = touch(&table, &catalog, 1, 0, false);
+	assert_int_equal(r.first, 3);
+}
+
+static void who_is_expected_pushes_the_oldest_stream_out(void **state)
+{
+	static struct catalog many[AHEAD_STREAMS + 1];
+	unsigned int held = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+		many[i] = (struct catalog){.frames = frames, .frame_count = FRAMES};
+		ahead_expect(&table, &many[i], 16);
+	}
+	assert_int_equal(table.active, AHEAD_STREAMS);
+	assert_false(is_held(&many[0]));
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		held += is_held(&many[i]);
+	assert_int_equal(held, AHEAD_STREAMS);
+	assert_int_equal(touch(&table, &many[1], 2, 0, false).first, 16);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -247,6 +461,18 @@ int main(void)
 		T(a_catalog_that_nobody_shows_any_more_has_no_stream),
 		T(a_stream_to_which_nobody_comes_ends),
 		T(the_last_frame_asks_for_nothing),
+		T(who_goes_through_a_tree_is_through_once_when_all_is_asked_for),
+		T(a_storm_that_is_through_goes_on_until_its_end_is_read),
+		T(a_few_files_are_through_when_all_were_read),
+		T(one_large_file_is_through_when_all_of_it_is_asked_for),
+		T(who_reads_one_file_of_many_is_never_through),
+		T(a_stream_that_is_not_through_does_not_end_with_the_last_frame),
+		T(who_was_expected_is_seen_without_a_miss),
+		T(who_was_expected_with_all_that_there_is_is_seen_as_well),
+		T(an_eighth_of_what_was_expected_is_read_before_more_is_asked_for),
+		T(who_is_expected_twice_has_the_first_stream),
+		T(who_reads_already_is_not_expected_any_more),
+		T(who_is_expected_pushes_the_oldest_stream_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
