@@ -317,6 +317,123 @@ static void a_mapped_catalog_outlives_its_descriptor(void **state)
 	scratch_remove(&s);
 }
 
+static struct built_catalog *build_package(const char *path)
+{
+	struct catalog_builder *b = builder_new(path);
+
+	builder_file(b, BUILDER_TOP, "f", path, strlen(path), 64);
+	return builder_finish(b);
+}
+
+static void add_package(
+	struct catalog_builder *b, uint32_t dir, const char *name, const char *path)
+{
+	struct built_catalog *package = build_package(path);
+
+	builder_nested(b, dir, name, package);
+	built_free(package);
+}
+
+/*
+ *	a/          before, empty/, one*, sub/deep/two*, sub/last, two*
+ *	b
+ *	bare/       empty/, x
+ *	c*
+ *	d*
+ *	e/          empty/, f/g/h*
+ *	z/          deep/er/x
+ */
+static struct catalog *build_packages(void)
+{
+	struct catalog_builder *b = builder_new("");
+	uint32_t a = builder_dir(b, BUILDER_TOP, "a");
+	uint32_t sub = builder_dir(b, a, "sub");
+	uint32_t bare = builder_dir(b, BUILDER_TOP, "bare");
+	uint32_t e = builder_dir(b, BUILDER_TOP, "e");
+	uint32_t z = builder_dir(b, BUILDER_TOP, "z");
+
+	/* in no order: it is the catalog's */
+	add_package(b, BUILDER_TOP, "d", "d");
+	add_package(b, a, "two", "a/two");
+	add_package(b, builder_dir(b, sub, "deep"), "two", "a/sub/deep/two");
+	add_package(b, a, "one", "a/one");
+	add_package(b, builder_dir(b, builder_dir(b, e, "f"), "g"), "h", "e/f/g/h");
+	add_package(b, BUILDER_TOP, "c", "c");
+	builder_file(b, a, "before", "x", 1, 1);
+	builder_dir(b, a, "empty");
+	builder_file(b, sub, "last", "x", 1, 1);
+	builder_file(b, BUILDER_TOP, "b", "x", 1, 1);
+	builder_dir(b, bare, "empty");
+	builder_file(b, bare, "x", "x", 1, 1);
+	builder_dir(b, e, "empty");
+	builder_file(b, builder_dir(b, builder_dir(b, z, "deep"), "er"), "x", "x", 1, 1);
+	return finish(b);
+}
+
+static uint32_t find_path(const struct catalog *c, const char *path)
+{
+	uint32_t i = CATALOG_ROOT;
+
+	while (*path) {
+		size_t len = strcspn(path, "/");
+
+		i = catalog_lookup(c, i, path, len);
+		assert_int_not_equal(i, CATALOG_NO_ENTRY);
+		path += len + (path[len] == '/');
+	}
+	return i;
+}
+
+static void packages_follow_each_other_in_the_order_of_a_walk(void **state)
+{
+	static const char *const walk[] = {
+		"a/one", "a/sub/deep/two", "a/two", "c", "d", "e/f/g/h"};
+	struct catalog *c = build_packages();
+	uint32_t i = find_path(c, walk[0]);
+
+	(void)state;
+	for (size_t n = 1; n < ARRAY_SIZE(walk); n++) {
+		i = catalog_next_nested(c, i);
+		assert_int_equal(i, find_path(c, walk[n]));
+	}
+	assert_int_equal(catalog_next_nested(c, i), CATALOG_NO_ENTRY);
+	catalog_close(c);
+}
+
+/* Not into what is below the entry: that is not behind it. */
+static void the_next_package_is_behind_an_entry_and_all_below_it(void **state)
+{
+	static const struct {
+		const char *path;
+		const char *next; /* NULL: none */
+	} cases[] = {
+		{"a", "c"},
+		{"a/before", "a/one"},
+		{"a/empty", "a/one"},
+		{"a/sub", "a/two"},
+		{"a/sub/deep", "a/two"},
+		{"a/sub/last", "a/two"},
+		{"b", "c"},
+		{"bare/empty", "c"},
+		{"bare/x", "c"},
+		{"e", NULL},
+		{"e/empty", "e/f/g/h"},
+		{"z/deep", NULL},
+		{"z/deep/er/x", NULL},
+		{"", NULL},
+	};
+	struct catalog *c = build_packages();
+
+	(void)state;
+	for (size_t n = 0; n < ARRAY_SIZE(cases); n++) {
+		uint32_t next = catalog_next_nested(c, find_path(c, cases[n].path));
+
+		assert_int_equal(next,
+			cases[n].next ? find_path(c, cases[n].next) : CATALOG_NO_ENTRY);
+	}
+	catalog_close(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +446,8 @@ int main(void)
 		cmocka_unit_test(pieces_of_a_range_are_those_that_overlap_it),
 		cmocka_unit_test(only_files_with_bytes_have_content),
 		cmocka_unit_test(a_mapped_catalog_outlives_its_descriptor),
+		cmocka_unit_test(packages_follow_each_other_in_the_order_of_a_walk),
+		cmocka_unit_test(the_next_package_is_behind_an_entry_and_all_below_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
