@@ -5,6 +5,7 @@
 #include "cache/base/log.h"
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
+#include "cache/base/threads/epoch.h"
 #include "cache/view/view.h"
 #include "tests/support/fake_source.h"
 
@@ -18,6 +19,8 @@ static struct fake_source *fake;
 static struct built_catalog *leaf;   /* npm/left */
 static struct built_catalog *middle; /* npm */
 static struct built_catalog *root;
+static struct built_catalog *leaves[3]; /* what is below the other root */
+static struct built_catalog *wide;	/* another root */
 
 static struct built_catalog *build_leaf(void)
 {
@@ -47,6 +50,28 @@ static struct built_catalog *build_root(void)
 	return builder_finish(b);
 }
 
+static const char *const wide_paths[] = {"a/first", "a/sub/second", "third"};
+
+/* a/file, a/first*, a/sub/second*, b/, third* */
+static struct built_catalog *build_wide(void)
+{
+	struct catalog_builder *b = builder_new("");
+	uint32_t a = builder_dir(b, BUILDER_TOP, "a");
+
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
+		struct catalog_builder *l = builder_new(wide_paths[i]);
+
+		builder_file(l, BUILDER_TOP, "file", wide_paths[i], 5, 16);
+		leaves[i] = builder_finish(l);
+	}
+	builder_file(b, a, "file", "z", 1, 16);
+	builder_nested(b, a, "first", leaves[0]);
+	builder_nested(b, builder_dir(b, a, "sub"), "second", leaves[1]);
+	builder_dir(b, BUILDER_TOP, "b");
+	builder_nested(b, BUILDER_TOP, "third", leaves[2]);
+	return builder_finish(b);
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -55,10 +80,14 @@ static int make(void **state)
 	leaf = build_leaf();
 	middle = build_middle();
 	root = build_root();
+	wide = build_wide();
 	fake = fake_source_new();
 	fake_source_serve(fake, leaf);
 	fake_source_serve(fake, middle);
 	fake_source_serve(fake, root);
+	fake_source_serve(fake, wide);
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++)
+		fake_source_serve(fake, leaves[i]);
 	return 0;
 }
 
@@ -66,6 +95,9 @@ static int drop(void **state)
 {
 	(void)state;
 	fake_source_free(fake);
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++)
+		built_free(leaves[i]);
+	built_free(wide);
 	built_free(root);
 	built_free(middle);
 	built_free(leaf);
@@ -108,6 +140,18 @@ static struct view *open_view(void)
 	struct view *view = NULL;
 
 	assert_int_equal(open_with(fake_source_of(fake), &view), 0);
+	return view;
+}
+
+static struct view *open_wide(struct source *source)
+{
+	struct view_config config = {.catalogs = store,
+		.source = source,
+		.root = wide->ref,
+		.fetch_deadline_ns = NS_PER_SEC};
+	struct view *view = NULL;
+
+	assert_int_equal(load(&config, &view), 0);
 	return view;
 }
 
@@ -417,6 +461,128 @@ static void an_open_that_memory_was_too_short_to_note_is_not_forgotten(void **st
 	close_view(view);
 }
 
+static int find_package(struct view *view, const char *path, struct view_package *out)
+{
+	return view_find_package(view, path, strlen(path), out);
+}
+
+static void only_packages_are_found_as_such(void **state)
+{
+	static const char *const others[] = {"", "a", "a/file", "a/file/x", "a/sub", "b",
+		"none", "a/none", "b/none", "a/firs", "a/first/none", "third/file"};
+	struct view *view = open_wide(fake_source_of(fake));
+	struct view_package package;
+
+	(void)state;
+	(void)walk(view, "a/first/file");
+	(void)walk(view, "third/file");
+	AUTO_EPOCH epoch = epoch_enter();
+
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
+		assert_int_equal(find_package(view, wide_paths[i], &package), 0);
+		assert_true(digest_equal(
+			&view_package_ref(&package)->digest, &leaves[i]->ref.digest));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_int_equal(find_package(view, others[i], &package), -ENOENT);
+	/* as much of the path as was said */
+	assert_int_equal(view_find_package(view, "third/file", 5, &package), 0);
+	close_view(view);
+}
+
+/* To find one nothing is fetched: somebody reads in it, so that it is there. */
+static void a_package_below_one_that_was_not_entered_is_not_found(void **state)
+{
+	struct view *view = open_view();
+	struct view_package package;
+	AUTO_EPOCH epoch = epoch_enter();
+
+	(void)state;
+	assert_int_equal(find_package(view, "npm/left", &package), -ENOENT);
+	assert_true(fake_source_wait_idle(fake));
+	assert_int_equal(fake_source_count_catalogs(fake), 1);
+	struct view_node npm = walk(view, "npm");
+
+	(void)enter(view, &npm);
+	assert_int_equal(find_package(view, "npm/left", &package), 0);
+	assert_true(digest_equal(&view_package_ref(&package)->digest, &leaf->ref.digest));
+	/* the one behind it is not below the same catalog */
+	assert_false(view_next_package(&package));
+	close_view(view);
+}
+
+static void packages_are_gone_through_in_order(void **state)
+{
+	struct view *view = open_wide(fake_source_of(fake));
+	struct view_package package;
+	AUTO_EPOCH epoch = epoch_enter();
+
+	(void)state;
+	assert_int_equal(find_package(view, wide_paths[0], &package), 0);
+	for (size_t i = 1; i < ARRAY_SIZE(leaves); i++) {
+		assert_true(view_next_package(&package));
+		assert_true(digest_equal(
+			&view_package_ref(&package)->digest, &leaves[i]->ref.digest));
+	}
+	/* who stands at the last one stays there */
+	assert_false(view_next_package(&package));
+	assert_true(digest_equal(
+		&view_package_ref(&package)->digest, &leaves[2]->ref.digest));
+	/* seen without a catalog of them */
+	assert_int_equal(fake_source_count_catalogs(fake), 1);
+	close_view(view);
+}
+
+static void a_packages_catalog_that_is_not_here_is_fetched_ahead(void **state)
+{
+	struct view *view = open_wide(fake_source_of(fake));
+	const struct catalog *c = NULL;
+	struct view_package package;
+	AUTO_EPOCH epoch = epoch_enter();
+
+	(void)state;
+	assert_int_equal(find_package(view, "a/sub/second", &package), 0);
+	fake_source_hold(fake);
+	assert_int_equal(view_package_catalog(view, &package, &c), -EAGAIN);
+	assert_true(fake_source_wait_held(fake, 1));
+	assert_int_equal(view_package_catalog(view, &package, &c), -EAGAIN);
+	assert_null(c);
+	fake_source_release(fake);
+	assert_true(fake_source_wait_idle(fake));
+	assert_int_equal(view_package_catalog(view, &package, &c), 0);
+	assert_int_equal(c->path_length, strlen("a/sub/second"));
+	assert_memory_equal(c->path, "a/sub/second", c->path_length);
+	/* the root's and this one's, once */
+	assert_int_equal(fake_source_count_catalogs(fake), 2);
+	/* who comes to it then enters what is there */
+	struct view_node node = walk(view, "a/sub/second");
+	struct view_dir dir;
+
+	assert_int_equal(view_enter_local(view, &node, &dir), 0);
+	assert_ptr_equal(dir.catalog, c);
+	close_view(view);
+}
+
+static void without_a_source_a_packages_catalog_is_there_or_not(void **state)
+{
+	struct view *view = open_wide(fake_source_of(fake));
+	const struct catalog *c = NULL;
+	struct view_package package;
+
+	(void)state;
+	(void)walk(view, "third/file"); /* the last one: none is fetched ahead of it */
+	close_view(view);
+	view = open_wide(NULL);
+	AUTO_EPOCH epoch = epoch_enter();
+
+	assert_int_equal(find_package(view, "a/first", &package), 0);
+	assert_int_equal(view_package_catalog(view, &package, &c), -EAGAIN);
+	assert_int_equal(find_package(view, "third", &package), 0);
+	assert_int_equal(view_package_catalog(view, &package, &c), 0);
+	assert_memory_equal(c->path, "third", c->path_length);
+	view_free(view);
+}
+
 /* Whatever allocation fails, on whichever thread: an error, no leak, and the next try works. */
 static void without_memory_it_fails_and_recovers(void **state)
 {
@@ -479,6 +645,11 @@ int main(void)
 		T(a_root_that_belongs_elsewhere_is_refused),
 		T(a_file_that_was_opened_is_noted_as_such),
 		T(an_open_that_memory_was_too_short_to_note_is_not_forgotten),
+		T(only_packages_are_found_as_such),
+		T(a_package_below_one_that_was_not_entered_is_not_found),
+		T(packages_are_gone_through_in_order),
+		T(a_packages_catalog_that_is_not_here_is_fetched_ahead),
+		T(without_a_source_a_packages_catalog_is_there_or_not),
 		T(without_memory_it_fails_and_recovers),
 	};
 
