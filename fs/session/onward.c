@@ -29,6 +29,15 @@ static uint64_t bytes_of(const struct catalog *c)
 	return bytes;
 }
 
+/* Parallel readers may be seen going through a package more than once. */
+static bool is_repeated(const struct onward *o, const struct view_package *package)
+{
+	for (size_t i = 0; i < ONWARD_WALKS; i++)
+		if (o->walks[i].last_use && is_at(package, &o->walks[i].last))
+			return true;
+	return false;
+}
+
 /* The walk that was to come here; NULL: none. */
 static struct onward_walk *find_walk(struct onward *o, const struct view_package *package)
 {
@@ -49,6 +58,21 @@ static struct onward_walk *begin_walk(struct onward *o)
 	return oldest;
 }
 
+/* The next one of which anything is to be fetched, as far as is known here: nobody is seen going through
+ * the others. */
+static bool next_package(struct onward *o, struct view_package *package)
+{
+	const struct catalog *c;
+
+	for (unsigned int i = 0; i < ONWARD_PACKAGES; i++) {
+		if (!view_next_package(package))
+			return false;
+		if (view_package_catalog(o->view, package, &c) < 0 || c->frame_count)
+			return true;
+	}
+	return false;
+}
+
 /* Leaves out the first one asked for: it is being read. */
 static void come_to_first(struct onward_walk *w)
 {
@@ -61,8 +85,8 @@ static void come_to_first(struct onward_walk *w)
 /* Goes from the first package to be read to the first one that was not asked for. What was asked for
  * where a flip has put another package since counts no more. False: there is none, or one of those asked
  * for is not wholly so: what a later one has of the same frames is less than that one needs. */
-static bool skip_asked(
-	struct onward_walk *w, struct view_package *package, uint64_t *out_bytes)
+static bool skip_asked(struct onward *o, struct onward_walk *w,
+	struct view_package *package, uint64_t *out_bytes)
 {
 	*out_bytes = 0;
 	for (size_t i = 0; i < w->asked_count; i++) {
@@ -71,7 +95,7 @@ static bool skip_asked(
 			break;
 		}
 		*out_bytes += w->asked[i].bytes;
-		if (!w->asked[i].is_whole || !view_next_package(package))
+		if (!w->asked[i].is_whole || !next_package(o, package))
 			return false;
 	}
 	return true;
@@ -84,7 +108,7 @@ static void ask_for_next(
 		w->bytes * BYTES_GROWTH < BYTES_MAX ? w->bytes * BYTES_GROWTH : BYTES_MAX;
 	const struct catalog *c;
 	uint64_t bytes;
-	bool is_one = skip_asked(w, &next, &bytes);
+	bool is_one = skip_asked(o, w, &next, &bytes);
 
 	while (is_one && bytes < most && w->asked_count < ONWARD_PACKAGES &&
 		view_package_catalog(o->view, &next, &c) == 0) {
@@ -93,7 +117,7 @@ static void ask_for_next(
 		a->digest = view_package_ref(&next)->digest;
 		a->is_whole = content_expect(o->contents, c, most - bytes, &a->bytes);
 		bytes += a->bytes;
-		is_one = a->is_whole && view_next_package(&next);
+		is_one = a->is_whole && next_package(o, &next);
 	}
 }
 
@@ -105,6 +129,7 @@ static void go_on(struct onward *o, const char *path)
 	const struct catalog *c;
 
 	if (view_find_package(o->view, path, strlen(path), &package) < 0 ||
+		is_repeated(o, &package) ||
 		view_package_catalog(o->view, &package, &c) < 0)
 		return;
 	struct onward_walk *w = find_walk(o, &package);
@@ -116,8 +141,10 @@ static void go_on(struct onward *o, const char *path)
 		w = begin_walk(o);
 	w->last_use = ++o->uses;
 	w->bytes += bytes_of(c);
-	if (!view_next_package(&package)) {
-		w->last_use = 0;
+	w->last = view_package_ref(&package)->digest;
+	if (!next_package(o, &package)) {
+		w->next = (struct digest){0};
+		w->asked_count = 0;
 		return;
 	}
 	w->next = view_package_ref(&package)->digest;

@@ -35,7 +35,8 @@ struct onward_asked {
 };
 
 struct onward_walk {
-	struct digest next; /* the package it will come to */
+	struct digest last; /* the package it came through */
+	struct digest next; /* that it will come to */
 	uint64_t bytes;	    /* of those it came through */
 	uint64_t last_use;
 	size_t asked_count;

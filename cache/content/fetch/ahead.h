@@ -49,7 +49,7 @@ struct ahead_table {
 struct ahead_range {
 	uint32_t first;
 	uint32_t count;
-	bool is_through; /* said once: who reads here goes through it, and all of it is asked for */
+	bool is_through; /* said once a stream: who reads here goes through it, and all of it is asked for */
 };
 
 void ahead_init(struct ahead_table *table);

@@ -102,23 +102,27 @@ static struct flight *find_flight(struct flight_table *table, const struct catal
 	return f;
 }
 
-/* The flight of another catalog that brings the same bytes; NULL: none. */
+/* The flight of another catalog that brings the same bytes, one that nothing holds up if there is one;
+ * NULL: none. */
 static struct flight *find_same_bytes(struct flight_table *table, const struct catalog *c,
 	uint32_t frame) REQUIRES(table->lock)
 {
 	const struct catalog_frame *a = &c->frames[frame];
 	const struct digest *pack = &c->packs[a->pack].digest;
+	struct flight *found = NULL;
 
 	for (struct flight *f = *bucket_of(table, c, frame); f; f = f->next) {
 		const struct catalog_frame *b = &f->catalog->frames[f->frame];
 
+		if (found && f->batch->rq.class == FETCH_BACKGROUND)
+			continue;
 		if (f->catalog != c && a->offset == b->offset &&
 			a->stored_bytes == b->stored_bytes &&
 			a->raw_bytes == b->raw_bytes && a->flags == b->flags &&
 			digest_equal(&f->catalog->packs[b->pack].digest, pack))
-			return f;
+			found = f;
 	}
-	return NULL;
+	return found;
 }
 
 /* Whether what is read ahead is on its way, for this catalog or, for a reader of it, for another: what two of

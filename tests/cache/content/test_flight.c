@@ -1,63 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/cache/content/content_scene.h"
+#include "tests/cache/content/noting_scene.h"
 
 #include "cache/content/content_file.h"
 
 #include <errno.h>
-
-#define CHUNK	   (64 * 1024)
-#define LARGE_SIZE (12 * 1024 * 1024)
-#define MOST	   32
-
-/* What it was asked for, in order; nothing is answered before let_go(). */
-static struct frame_request *asked[MOST];
-static size_t asked_count;
-
-static void note_frames(struct source *source, struct frame_request *rq)
-{
-	(void)source;
-	assert_true(asked_count < MOST);
-	asked[asked_count++] = rq;
-}
-
-static const struct source_ops noting_ops = {.fetch_frames = note_frames};
-static struct source noting = {.ops = &noting_ops};
-
-static void let_go(void)
-{
-	for (size_t i = 0; i < asked_count; i++)
-		asked[i]->done(asked[i], -ECANCELED);
-	asked_count = 0;
-}
-
-/* /large, that does not compress. */
-static struct built_catalog *build(void)
-{
-	uint8_t *large = malloc(LARGE_SIZE);
-	struct catalog_builder *b = builder_new("");
-
-	assert_non_null(large);
-	built_fill(large, LARGE_SIZE, 5);
-	builder_file(b, BUILDER_TOP, "large", large, LARGE_SIZE, CHUNK);
-	free(large);
-	return builder_finish(b);
-}
-
-static int make_noting(void **state)
-{
-	(void)state;
-	int r = make_of(build);
-
-	close_store();
-	open_store(&noting);
-	return r;
-}
-
-static int drop_noting(void **state)
-{
-	let_go();
-	return drop(state);
-}
 
 static uint64_t bytes_of(const struct frame_request *rq)
 {
@@ -108,33 +54,10 @@ static void what_is_on_its_way_is_not_asked_for_again(void **state)
 	assert_int_equal(asked[2]->frame_count, 4);
 }
 
-static void landed(struct flight_watch *watch, const uint8_t *data, int error)
-{
-	(void)watch;
-	(void)data;
-	(void)error;
-}
-
-/* Somebody waits for the first chunk of /large in `c`. */
-static struct content_file *wait_for_first(struct catalog *c, struct test_waiter *w)
-{
-	uint32_t at = catalog_lookup(c, CATALOG_ROOT, "large", 5);
-	struct content_file *file;
-	struct content_span span;
-
-	assert_int_equal(content_open(store, c,
-				 catalog_content_of(c, catalog_entry(c, at)), &file),
-		0);
-	test_waiter_init(w);
-	assert_int_equal(content_read(file, 0, CHUNK, &span, &w->waiter), -EINPROGRESS);
-	return file;
-}
-
 /* As of two versions of a package. */
-static void what_comes_for_another_catalog_is_not_asked_for_again(void **state)
+static void what_comes_for_another_catalog_is_not_read_ahead_again(void **state)
 {
 	struct catalog *other = built_open(built);
-	struct test_waiter w;
 
 	(void)state;
 	flight_request_ahead(store, catalog, 0, 12);
@@ -142,15 +65,117 @@ static void what_comes_for_another_catalog_is_not_asked_for_again(void **state)
 	assert_int_equal(asked_count, 2);
 	assert_ptr_equal(asked[1]->frames, &other->frames[12]);
 	assert_int_equal(asked[1]->frame_count, 4);
-	struct content_file *file = wait_for_first(other, &w);
-
-	assert_int_equal(asked_count, 2);
-	assert_true(atomic_load(&asked[0]->is_awaited));
-	assert_int_equal(asked[0]->deliver(asked[0], 0, built->frames[0].data), 0);
-	assert_int_equal(test_waiter_wait(&w), 0);
 	let_go();
-	test_waiter_release(&w);
-	content_close(file);
+	catalog_close(other);
+}
+
+struct reader {
+	struct content_file *file;
+	struct test_waiter waiter;
+};
+
+/* Begins to read the first chunk, which is not here. */
+static void begin_reader(struct reader *r, const struct catalog *c)
+{
+	uint32_t at = catalog_lookup(c, CATALOG_ROOT, "large", 5);
+	struct content_span span;
+
+	assert_int_equal(content_open(store, c,
+				 catalog_content_of(c, catalog_entry(c, at)), &r->file),
+		0);
+	test_waiter_init(&r->waiter);
+	assert_int_equal(
+		content_read(r->file, 0, CHUNK, &span, &r->waiter.waiter), -EINPROGRESS);
+}
+
+static void end_reader(struct reader *r)
+{
+	test_waiter_release(&r->waiter);
+	content_close(r->file);
+}
+
+static void expect_first_chunk(struct reader *r)
+{
+	static uint8_t found[CHUNK];
+
+	assert_int_equal(test_waiter_wait(&r->waiter), 0);
+	assert_int_equal(read_at(r->file, 0, CHUNK, found), CHUNK);
+	assert_memory_equal(found, large, CHUNK);
+}
+
+static void a_reader_joins_what_comes_for_a_reader_of_another_catalog(void **state)
+{
+	struct catalog *other = open_version();
+	struct reader first;
+	struct reader second;
+
+	(void)state;
+	begin_reader(&first, catalog);
+	assert_int_equal(asked_count, 1);
+	begin_reader(&second, other);
+	assert_ptr_not_equal(first.file, second.file);
+	assert_int_equal(asked_count, 1);
+	answer();
+	expect_first_chunk(&first);
+	expect_first_chunk(&second);
+	assert_int_equal(asked_count, 0);
+	end_reader(&first);
+	end_reader(&second);
+	catalog_close(other);
+}
+
+static void landed(struct flight_watch *watch, const uint8_t *data, int error)
+{
+	(void)watch;
+	(void)data;
+	(void)error;
+}
+
+/* Nobody waited for it until now; in the background it may even be held up. */
+static void what_comes_for_another_catalog_hurries_for_its_reader(void **state)
+{
+	struct catalog *other = open_version();
+	struct flight_watch watch = {.landed = landed};
+	struct flight_watch *watches[] = {&watch};
+	struct reader reader;
+
+	(void)state;
+	flight_watch_frames(store, catalog, 0, watches, 1);
+	assert_int_equal(asked_count, 1);
+	assert_false(atomic_load(&asked[0]->is_awaited));
+	begin_reader(&reader, other);
+	assert_true(atomic_load(&asked[0]->is_awaited));
+	assert_int_equal(hurried, 1);
+	/* only for what is behind it */
+	for (size_t i = 1; i < asked_count; i++)
+		assert_ptr_not_equal(asked[i]->frames, other->frames);
+	answer();
+	expect_first_chunk(&reader);
+	end_reader(&reader);
+	catalog_close(other);
+}
+
+/* Either may be wrong: he asks again in his own catalog's name, where it is refused. */
+static void a_reader_gets_no_bytes_that_his_own_catalog_does_not_name(void **state)
+{
+	struct catalog *other = open_version();
+	struct catalog_chunk *chunk = (void *)(uintptr_t)other->chunks;
+	struct reader first;
+	struct reader second;
+
+	(void)state;
+	chunk->digest.bytes[0] ^= 1;
+	begin_reader(&first, catalog);
+	begin_reader(&second, other);
+	assert_int_equal(asked_count, 1);
+	size_t before = asked_frames;
+
+	answer();
+	expect_first_chunk(&first);
+	assert_int_equal(test_waiter_wait(&second.waiter), -EBADMSG);
+	assert_int_equal(asked_frames, before + 1);
+	end_reader(&first);
+	end_reader(&second);
 	catalog_close(other);
 }
 
@@ -158,19 +183,17 @@ static void what_comes_for_another_catalog_is_not_asked_for_again(void **state)
  * by one source, and another has them. */
 static void what_is_wrong_for_the_second_catalog_is_asked_for_by_it(void **state)
 {
-	struct catalog *other = built_open(built);
+	struct catalog *other = open_version();
 	uint8_t *spoilt = calloc(1, built->frames[0].length);
-	struct test_waiter w;
+	struct flight_watch watch = {.landed = landed};
+	struct flight_watch *watches[] = {&watch};
+	struct reader reader;
 
 	(void)state;
 	assert_non_null(spoilt);
 	((struct catalog_frame *)(uintptr_t)catalog->frames)[0].chunk_count = 0;
-	struct flight_watch watch = {.landed = landed};
-	struct flight_watch *watches[] = {&watch};
-
 	flight_watch_frames(store, catalog, 0, watches, 1);
-	assert_int_equal(asked_count, 1);
-	struct content_file *file = wait_for_first(other, &w);
+	begin_reader(&reader, other);
 	size_t before = asked_count;
 
 	assert_int_equal(asked[0]->deliver(asked[0], 0, spoilt), 0);
@@ -178,25 +201,24 @@ static void what_is_wrong_for_the_second_catalog_is_asked_for_by_it(void **state
 	assert_ptr_equal(asked[before]->frames, other->frames);
 	assert_int_equal(asked[before]->class, FETCH_DEMAND);
 	assert_int_equal(asked[before]->deliver(asked[before], 0, spoilt), -EBADMSG);
-	assert_int_equal(test_waiter_wakes(&w), 0);
+	assert_int_equal(test_waiter_wakes(&reader.waiter), 0);
 	assert_int_equal(
 		asked[before]->deliver(asked[before], 0, built->frames[0].data), 0);
-	assert_int_equal(test_waiter_wait(&w), 0);
+	expect_first_chunk(&reader);
 	let_go();
-	test_waiter_release(&w);
-	content_close(file);
+	end_reader(&reader);
 	catalog_close(other);
 	free(spoilt);
 }
 
 static void what_fails_for_the_first_catalog_is_asked_for_by_the_second(void **state)
 {
-	struct catalog *other = built_open(built);
-	struct test_waiter w;
+	struct catalog *other = open_version();
+	struct reader reader;
 
 	(void)state;
 	flight_request_ahead(store, catalog, 0, 12);
-	struct content_file *file = wait_for_first(other, &w);
+	begin_reader(&reader, other);
 	struct frame_request *first = asked[0];
 	size_t before = asked_count;
 
@@ -208,11 +230,38 @@ static void what_fails_for_the_first_catalog_is_asked_for_by_the_second(void **s
 	first = asked[--asked_count];
 	first->done(first, -EBADMSG);
 	assert_int_equal(asked_count, before - 1);
-	assert_int_equal(test_waiter_wait(&w), -EBADMSG);
+	assert_int_equal(test_waiter_wait(&reader.waiter), -EBADMSG);
 	let_go();
-	test_waiter_release(&w);
-	content_close(file);
+	end_reader(&reader);
 	catalog_close(other);
+}
+
+static void other_bytes_at_the_same_place_are_not_joined(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct catalog *other = open_version();
+		struct catalog_frame *frame = (void *)(uintptr_t)other->frames;
+		struct catalog_pack *pack = (void *)(uintptr_t)other->packs;
+		struct reader first;
+		struct reader second;
+
+		frame->stored_bytes -= i == 0;
+		frame->raw_bytes -= i == 1;
+		frame->flags ^= i == 2;
+		pack->digest.bytes[sizeof(pack->digest.bytes) - 1] ^= i == 3;
+		begin_reader(&first, catalog);
+		assert_int_equal(asked_count, 1);
+		begin_reader(&second, other);
+		assert_true(asked_count > 1);
+		assert_ptr_equal(asked[1]->frames, other->frames);
+		let_go();
+		assert_int_equal(test_waiter_wait(&first.waiter), -ECANCELED);
+		assert_int_equal(test_waiter_wait(&second.waiter), -ECANCELED);
+		end_reader(&first);
+		end_reader(&second);
+		catalog_close(other);
+	}
 }
 
 /* It may be held up until a window opens. */
@@ -231,6 +280,45 @@ static void what_comes_in_the_background_is_no_comfort(void **state)
 	catalog_close(other);
 }
 
+/* Whichever of the two was asked for last. */
+static void what_comes_at_once_counts_though_it_comes_in_the_background_too(void **state)
+{
+	struct catalog *other = open_version();
+	struct catalog *third = built_open(built);
+	struct flight_watch watch = {.landed = landed};
+	struct flight_watch *watches[] = {&watch};
+
+	(void)state;
+	for (int is_background_first = 0; is_background_first < 2;
+		is_background_first++) {
+		if (is_background_first)
+			flight_watch_frames(store, other, 0, watches, 1);
+		flight_request_ahead(store, catalog, 0, 4);
+		if (!is_background_first)
+			flight_watch_frames(store, other, 0, watches, 1);
+		assert_int_equal(asked_count, 2);
+		flight_request_ahead(store, third, 0, 4);
+		assert_int_equal(asked_count, 2);
+		let_go();
+	}
+	catalog_close(third);
+	catalog_close(other);
+}
+
+/* They share buckets of the table. */
+static void frames_of_one_size_are_not_taken_for_each_other(void **state)
+{
+	struct catalog *other = built_open(built);
+	uint32_t half = catalog->frame_count / 2;
+
+	(void)state;
+	flight_request_ahead(store, catalog, 0, half);
+	flight_request_ahead(store, other, half, catalog->frame_count - half);
+	assert_int_equal(asked_frames, catalog->frame_count);
+	let_go();
+	catalog_close(other);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_noting, drop_noting)
@@ -238,10 +326,18 @@ int main(void)
 		T(much_is_asked_for_in_six_requests_in_order),
 		T(little_is_asked_for_in_one_request),
 		T(what_is_on_its_way_is_not_asked_for_again),
-		T(what_comes_for_another_catalog_is_not_asked_for_again),
+		T(what_comes_for_another_catalog_is_not_read_ahead_again),
+		T(a_reader_joins_what_comes_for_a_reader_of_another_catalog),
+		T(what_comes_for_another_catalog_hurries_for_its_reader),
+		T(a_reader_gets_no_bytes_that_his_own_catalog_does_not_name),
 		T(what_is_wrong_for_the_second_catalog_is_asked_for_by_it),
 		T(what_fails_for_the_first_catalog_is_asked_for_by_the_second),
+		T(other_bytes_at_the_same_place_are_not_joined),
 		T(what_comes_in_the_background_is_no_comfort),
+		T(what_comes_at_once_counts_though_it_comes_in_the_background_too),
+		cmocka_unit_test_setup_teardown(
+			frames_of_one_size_are_not_taken_for_each_other, make_wide,
+			drop_noting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
