@@ -85,7 +85,8 @@ struct source_ops {
 	void (*status)(struct source *source, struct source_status *out);
 	void (*hurry)(struct source *source); /* may be NULL */
 	void (*set_background)(struct source *source, const struct rate_limit *limit,
-		bool is_paused); /* may be NULL */
+		bool is_paused);			   /* may be NULL */
+	bool (*is_background_free)(struct source *source); /* may be NULL: yes */
 };
 
 /* Embedded as the first member of an implementation. */
@@ -125,4 +126,11 @@ static inline void source_set_background(
 {
 	if (source->ops->set_background)
 		source->ops->set_background(source, limit, is_paused);
+}
+
+/* Whether it is neither paused nor limited: then what nobody has asked for yet may be fetched as well. */
+static inline bool source_is_background_free(struct source *source)
+{
+	return !source->ops->is_background_free ||
+	       source->ops->is_background_free(source);
 }

@@ -500,7 +500,7 @@ bool content_expect(struct content_store *store, const struct catalog *catalog,
 	uint32_t end;
 
 	*out_bytes = 0;
-	if (!store->config.source)
+	if (!store->config.source || !source_is_background_free(store->config.source))
 		return false;
 	reuse_offer(&store->reuse, catalog);
 	*out_bytes = flight_request_first(store, catalog, most_bytes, &end);

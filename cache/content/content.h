@@ -91,7 +91,8 @@ void content_on_through(struct content_store *store,
 	void (*through)(void *arg, const struct catalog *catalog), void *arg);
 
 /* A reader will come to this catalog: reads it ahead from its first frame on, for `most_bytes` as stored
- * or a frame more. *out_bytes were asked for. Returns whether all of it was, or is here. Any thread. */
+ * or a frame more; not while the background is paused or limited. *out_bytes were asked for. Returns
+ * whether all of it was, or is here. Any thread. */
 bool content_expect(struct content_store *store, const struct catalog *catalog,
 	uint64_t most_bytes, uint64_t *out_bytes);
 

@@ -2,6 +2,7 @@
 #include "fs/session/onward.h"
 
 #include "cache/base/memory.h"
+#include "cache/base/threads/clock.h"
 #include "cache/base/threads/epoch.h"
 #include "cache/base/threads/thread.h"
 #include "cache/content/content.h"
@@ -14,6 +15,10 @@
 
 /* So many times what the walk has come through. */
 #define BYTES_GROWTH 4
+
+/* What it comes through in so much time: on a slow line who reads one of the files asked for must not wait for
+ * all the others until his time is up. */
+#define AHEAD_MS 8000
 
 static bool is_at(const struct view_package *package, const struct digest *digest)
 {
@@ -54,7 +59,7 @@ static struct onward_walk *begin_walk(struct onward *o)
 	for (size_t i = 1; i < ONWARD_WALKS; i++)
 		if (o->walks[i].last_use < oldest->last_use)
 			oldest = &o->walks[i];
-	*oldest = (struct onward_walk){0};
+	*oldest = (struct onward_walk){.began_ns = clock_mono_ns()};
 	return oldest;
 }
 
@@ -101,11 +106,20 @@ static bool skip_asked(struct onward *o, struct onward_walk *w,
 	return true;
 }
 
-static void ask_for_next(
-	struct onward *o, struct onward_walk *w, struct view_package next)
+/* How many bytes may be asked for; `before` are those of the packages that are behind it. */
+static uint64_t most_bytes(const struct onward_walk *w, uint64_t before)
 {
-	uint64_t most =
-		w->bytes * BYTES_GROWTH < BYTES_MAX ? w->bytes * BYTES_GROWTH : BYTES_MAX;
+	int64_t ms = (clock_mono_ns() - w->began_ns) / NS_PER_MS + 1;
+	uint64_t most = before * AHEAD_MS / (uint64_t)ms;
+
+	if (most > w->bytes * BYTES_GROWTH)
+		most = w->bytes * BYTES_GROWTH;
+	return most < BYTES_MAX ? most : BYTES_MAX;
+}
+
+static void ask_for_next(
+	struct onward *o, struct onward_walk *w, uint64_t most, struct view_package next)
+{
 	const struct catalog *c;
 	uint64_t bytes;
 	bool is_one = skip_asked(o, w, &next, &bytes);
@@ -139,6 +153,8 @@ static void go_on(struct onward *o, const char *path)
 		come_to_first(w);
 	else
 		w = begin_walk(o);
+	uint64_t before = w->bytes;
+
 	w->last_use = ++o->uses;
 	w->bytes += bytes_of(c);
 	w->last = view_package_ref(&package)->digest;
@@ -149,7 +165,7 @@ static void go_on(struct onward *o, const char *path)
 	}
 	w->next = view_package_ref(&package)->digest;
 	if (is_walk)
-		ask_for_next(o, w, package);
+		ask_for_next(o, w, most_bytes(w, before), package);
 }
 
 static void *run(void *arg)

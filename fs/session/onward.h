@@ -3,8 +3,9 @@
  * Read-ahead from package to package. Who copies, scans or backs up a part of the tree goes through
  * one package after the other. A stream (cache/content/fetch/ahead.h) ends with its package, and while small files
  * are read the line has nothing to do: the next packages come meanwhile. Only once two that follow each
- * other were gone through, and for no more than four times the bytes that the walk has come through: who
- * takes one package, or one file of each, is no walk (docs/decisions/0018).
+ * other were gone through, for no more than four times the bytes that the walk has come through, and for
+ * what it comes through in some seconds: who takes one package, or one file of each, is no walk
+ * (docs/decisions/0018).
  *
  *	r = onward_init(&o, view, contents);
  *	onward_stop(&o);		(before the source ends)
@@ -38,6 +39,7 @@ struct onward_walk {
 	struct digest last; /* the package it came through */
 	struct digest next; /* that it will come to */
 	uint64_t bytes;	    /* of those it came through */
+	int64_t began_ns;
 	uint64_t last_use;
 	size_t asked_count;
 	struct onward_asked asked[ONWARD_PACKAGES]; /* from `next` on */

@@ -25,6 +25,7 @@ struct fetcher {
 	struct worker_pool *pool;
 	int timeout_ms;
 	atomic_bool is_stopping;
+	atomic_bool is_background_held; /* paused, or limited */
 };
 
 #define OBJECT_PATH_SIZE 96

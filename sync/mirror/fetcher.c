@@ -41,6 +41,13 @@ static void set_background(
 	struct source *source, const struct rate_limit *limit, bool is_paused)
 {
 	transport_set_background(fetcher_of(source)->background, limit, is_paused);
+	atomic_store(&fetcher_of(source)->is_background_held,
+		is_paused || limit->kind != RATE_UNLIMITED);
+}
+
+static bool is_background_free(struct source *source)
+{
+	return !atomic_load(&fetcher_of(source)->is_background_held);
 }
 
 static const struct source_ops fetcher_ops = {
@@ -49,6 +56,7 @@ static const struct source_ops fetcher_ops = {
 	.status = status,
 	.hurry = hurry,
 	.set_background = set_background,
+	.is_background_free = is_background_free,
 };
 
 /* Reading ahead counts as well: a reader is about to wait for it. */

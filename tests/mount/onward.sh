@@ -91,3 +91,19 @@ read_all none pkg/b/1.0
 assert_state "$work/none/pkg/b/2.0" cached
 read_all none pkg/b/2.0
 unmount none
+
+step "while a window is closed for the background, nobody is run ahead of"
+printf '[windows never]\nallow = %s 00:00-00:01\ntz = UTC\n' \
+	"$(date -u -d '3 days' +%a | tr '[:upper:]' '[:lower:]')" >"$work/conf"
+mount_depot shut "$http_url" conf="$work/conf"
+find "$work/shut" >/dev/null
+read_all shut pkg/a/1.0
+read_all shut pkg/b/1.0
+sleep 1
+assert_state "$work/shut/pkg/b/2.0" remote
+: >"$work/conf"
+"$DEPOTFS" reload "$work/shut"
+read_all shut pkg/b/2.0
+read_all shut pkg/c/sub/1.0
+wait_for 10 has_state "$work/shut/pkg/d/1.0" cached
+unmount shut

@@ -102,39 +102,31 @@ static struct flight *find_flight(struct flight_table *table, const struct catal
 	return f;
 }
 
-/* The flight of another catalog that brings the same bytes, one that nothing holds up if there is one;
- * NULL: none. */
+/* The flight of another catalog that brings the same bytes for a reader of it; NULL: none. (Nobody knows when the
+ * background's come, and a reader who joined one would have all of its request come.) */
 static struct flight *find_same_bytes(struct flight_table *table, const struct catalog *c,
 	uint32_t frame) REQUIRES(table->lock)
 {
 	const struct catalog_frame *a = &c->frames[frame];
 	const struct digest *pack = &c->packs[a->pack].digest;
-	struct flight *found = NULL;
 
 	for (struct flight *f = *bucket_of(table, c, frame); f; f = f->next) {
 		const struct catalog_frame *b = &f->catalog->frames[f->frame];
 
-		if (found && f->batch->rq.class == FETCH_BACKGROUND)
-			continue;
-		if (f->catalog != c && a->offset == b->offset &&
-			a->stored_bytes == b->stored_bytes &&
+		if (f->catalog != c && f->batch->rq.class != FETCH_BACKGROUND &&
+			a->offset == b->offset && a->stored_bytes == b->stored_bytes &&
 			a->raw_bytes == b->raw_bytes && a->flags == b->flags &&
 			digest_equal(&f->catalog->packs[b->pack].digest, pack))
-			found = f;
+			return f;
 	}
-	return found;
+	return NULL;
 }
 
-/* Whether what is read ahead is on its way, for this catalog or, for a reader of it, for another: what two of
- * them share lands for both. (Nobody knows when the background's come.) */
+/* Whether what is read ahead is on its way: what two catalogs share lands for both. */
 static bool are_bytes_coming(struct flight_table *table, const struct catalog *c,
 	uint32_t frame) REQUIRES(table->lock)
 {
-	if (find_flight(table, c, frame))
-		return true;
-	const struct flight *f = find_same_bytes(table, c, frame);
-
-	return f && f->batch->rq.class != FETCH_BACKGROUND;
+	return find_flight(table, c, frame) || find_same_bytes(table, c, frame);
 }
 
 static void remove_flight(struct flight_table *table, struct flight *f)

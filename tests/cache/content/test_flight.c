@@ -131,8 +131,30 @@ static void landed(struct flight_watch *watch, const uint8_t *data, int error)
 	(void)error;
 }
 
-/* Nobody waited for it until now; in the background it may even be held up. */
+/* Nobody waited for it until now. */
 static void what_comes_for_another_catalog_hurries_for_its_reader(void **state)
+{
+	struct catalog *other = open_version();
+	struct reader reader;
+
+	(void)state;
+	flight_request_ahead(store, catalog, 0, 1);
+	assert_int_equal(asked_count, 1);
+	assert_false(atomic_load(&asked[0]->is_awaited));
+	begin_reader(&reader, other);
+	assert_true(atomic_load(&asked[0]->is_awaited));
+	assert_int_equal(hurried, 1);
+	/* only for what is behind it */
+	for (size_t i = 1; i < asked_count; i++)
+		assert_ptr_not_equal(asked[i]->frames, other->frames);
+	answer();
+	expect_first_chunk(&reader);
+	end_reader(&reader);
+	catalog_close(other);
+}
+
+/* He would have all of a request come, though a window is closed for it. */
+static void a_reader_does_not_join_the_background_of_another_catalog(void **state)
 {
 	struct catalog *other = open_version();
 	struct flight_watch watch = {.landed = landed};
@@ -142,13 +164,10 @@ static void what_comes_for_another_catalog_hurries_for_its_reader(void **state)
 	(void)state;
 	flight_watch_frames(store, catalog, 0, watches, 1);
 	assert_int_equal(asked_count, 1);
-	assert_false(atomic_load(&asked[0]->is_awaited));
 	begin_reader(&reader, other);
-	assert_true(atomic_load(&asked[0]->is_awaited));
-	assert_int_equal(hurried, 1);
-	/* only for what is behind it */
-	for (size_t i = 1; i < asked_count; i++)
-		assert_ptr_not_equal(asked[i]->frames, other->frames);
+	assert_false(atomic_load(&asked[0]->is_awaited));
+	assert_ptr_equal(asked[1]->frames, other->frames);
+	assert_int_equal(asked[1]->class, FETCH_DEMAND);
 	answer();
 	expect_first_chunk(&reader);
 	end_reader(&reader);
@@ -185,14 +204,13 @@ static void what_is_wrong_for_the_second_catalog_is_asked_for_by_it(void **state
 {
 	struct catalog *other = open_version();
 	uint8_t *spoilt = calloc(1, built->frames[0].length);
-	struct flight_watch watch = {.landed = landed};
-	struct flight_watch *watches[] = {&watch};
 	struct reader reader;
 
 	(void)state;
 	assert_non_null(spoilt);
+	flight_request_ahead(store, catalog, 0, 1);
+	assert_int_equal(asked_count, 1);
 	((struct catalog_frame *)(uintptr_t)catalog->frames)[0].chunk_count = 0;
-	flight_watch_frames(store, catalog, 0, watches, 1);
 	begin_reader(&reader, other);
 	size_t before = asked_count;
 
@@ -329,6 +347,7 @@ int main(void)
 		T(what_comes_for_another_catalog_is_not_read_ahead_again),
 		T(a_reader_joins_what_comes_for_a_reader_of_another_catalog),
 		T(what_comes_for_another_catalog_hurries_for_its_reader),
+		T(a_reader_does_not_join_the_background_of_another_catalog),
 		T(a_reader_gets_no_bytes_that_his_own_catalog_does_not_name),
 		T(what_is_wrong_for_the_second_catalog_is_asked_for_by_it),
 		T(what_fails_for_the_first_catalog_is_asked_for_by_the_second),
