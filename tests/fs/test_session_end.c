@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static atomic_int
-	said_instead; /* of ENODEV, to the first who would be told; 0: nothing */
+	said_instead; /* to the first who would be told that the mount is gone; 0: nothing */
 static atomic_bool is_said;
 static pthread_t main_thread;
 
@@ -26,7 +26,10 @@ ssize_t read(int fd, void *buffer, size_t size)
 	struct iovec part = {.iov_base = buffer, .iov_len = size};
 	ssize_t n = readv(fd, &part, 1);
 
-	if (n >= 0 || errno != ENODEV || !atomic_load(&said_instead))
+	/* who has just taken the RELEASE is told the latter, and must not end it before the first one */
+	bool is_gone = n < 0 && (errno == ENODEV || errno == ECONNABORTED);
+
+	if (!is_gone || !atomic_load(&said_instead))
 		return n;
 	if (!atomic_exchange(&is_said, true))
 		errno = atomic_load(&said_instead);

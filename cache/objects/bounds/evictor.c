@@ -24,7 +24,7 @@
  * and by a longer one when it has found too little to remove: what is in use now may not be then. */
 #define PAUSE_FACTOR   4
 #define PAUSE_MIN_NS   (10 * NS_PER_MS)
-#define STUCK_PAUSE_NS (5 * NS_PER_SEC)
+#define STUCK_PAUSE_NS (2 * NS_PER_SEC)
 
 /* What no view names, and is younger, may be what a sync is just bringing for the next one. */
 #define GRACE_NS (3600 * NS_PER_SEC)
