@@ -16,7 +16,7 @@
 /* So many times what the walk has come through. */
 #define BYTES_GROWTH 4
 
-/* What it comes through in so much time: on a slow line who reads one of the files asked for must not wait for
+/* What it comes through in so much time, as it came through the last one: on a slow line who reads one of the files asked for must not wait for
  * all the others until his time is up. */
 #define AHEAD_MS 8000
 
@@ -59,7 +59,7 @@ static struct onward_walk *begin_walk(struct onward *o)
 	for (size_t i = 1; i < ONWARD_WALKS; i++)
 		if (o->walks[i].last_use < oldest->last_use)
 			oldest = &o->walks[i];
-	*oldest = (struct onward_walk){.began_ns = clock_mono_ns()};
+	*oldest = (struct onward_walk){0};
 	return oldest;
 }
 
@@ -106,12 +106,16 @@ static bool skip_asked(struct onward *o, struct onward_walk *w,
 	return true;
 }
 
-/* How many bytes may be asked for; `before` are those of the packages that are behind it. */
-static uint64_t most_bytes(const struct onward_walk *w, uint64_t before)
+/* Notes one package more. Returns how many bytes may be asked for. */
+static uint64_t come_through(struct onward_walk *w, uint64_t bytes)
 {
-	int64_t ms = (clock_mono_ns() - w->began_ns) / NS_PER_MS + 1;
-	uint64_t most = before * AHEAD_MS / (uint64_t)ms;
+	int64_t now_ns = clock_mono_ns();
+	uint64_t ms = (uint64_t)((now_ns - w->came_ns) / NS_PER_MS) + 1;
+	uint64_t most = w->last_bytes * AHEAD_MS / ms;
 
+	w->came_ns = now_ns;
+	w->last_bytes = bytes;
+	w->bytes += bytes;
 	if (most > w->bytes * BYTES_GROWTH)
 		most = w->bytes * BYTES_GROWTH;
 	return most < BYTES_MAX ? most : BYTES_MAX;
@@ -153,10 +157,9 @@ static void go_on(struct onward *o, const char *path)
 		come_to_first(w);
 	else
 		w = begin_walk(o);
-	uint64_t before = w->bytes;
+	uint64_t most = come_through(w, bytes_of(c));
 
 	w->last_use = ++o->uses;
-	w->bytes += bytes_of(c);
 	w->last = view_package_ref(&package)->digest;
 	if (!next_package(o, &package)) {
 		w->next = (struct digest){0};
@@ -165,7 +168,7 @@ static void go_on(struct onward *o, const char *path)
 	}
 	w->next = view_package_ref(&package)->digest;
 	if (is_walk)
-		ask_for_next(o, w, most_bytes(w, before), package);
+		ask_for_next(o, w, most, package);
 }
 
 static void *run(void *arg)

@@ -36,10 +36,11 @@ struct onward_asked {
 };
 
 struct onward_walk {
-	struct digest last; /* the package it came through */
-	struct digest next; /* that it will come to */
-	uint64_t bytes;	    /* of those it came through */
-	int64_t began_ns;
+	struct digest last;  /* the package it came through */
+	struct digest next;  /* that it will come to */
+	uint64_t bytes;	     /* of those it came through */
+	uint64_t last_bytes; /* of the last of them */
+	int64_t came_ns;     /* when it came through that one */
 	uint64_t last_use;
 	size_t asked_count;
 	struct onward_asked asked[ONWARD_PACKAGES]; /* from `next` on */
