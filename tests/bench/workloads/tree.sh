@@ -84,7 +84,4 @@ workload_tree()
 	serve
 	link 40 100
 	tree_lines "whole${quick:+-quick}" "$whole"
-	[ -z "$quick" ] || return 0
-	need_packages --large
-	tree_lines large "$packages"
 }
