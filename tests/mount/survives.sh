@@ -27,7 +27,7 @@ assert_equal online "$(xattr "$work/mnt" online)" no
 
 step "what was not read before fails within the timeout"
 assert_state "$work/mnt/$other" remote
-assert_read_fails "$work/mnt/$other" $((timeout_s + 2))
+assert_read_fails "$work/mnt/$other" $((timeout_s + 10))
 assert_has "$work/mnt.log" "cannot fetch .*pack.*$http_port" "the log"
 
 step "and reads when the server is back"
