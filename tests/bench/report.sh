@@ -34,9 +34,9 @@ print_report()
 
 		Machine: $(machine).
 
-		Every figure is a median. depotfs and the yardstick took turns, and a ratio is the median of
-		the pairs' ratios (least–most): time by time, so less is better, except where the line says
-		throughput. What was read was compared with the master's by digest. Peers ran once, for
+		Every figure is a median, of $runs turns or, where these are short, of up to $runs_most.
+		depotfs and the yardstick took turns, and a ratio is the median of the pairs' ratios
+		(least–most): time by time, so less is better, except where the line says throughput. What was read was compared with the master's by digest. Peers ran once, for
 		at most $peer_limit_s s: ≈ is projected from what they had read by then. \`MNT\` is a mount of
 		\`depotfs mount\` with default options, and \`reader\` is \`tests/bench/reader.c\`. The lines are
 		\`tests/bench/relay.c\` on loopback: round trip, rate and slow start, no loss. Each workload
