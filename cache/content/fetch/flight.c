@@ -335,10 +335,11 @@ static void batch_done(struct frame_request *rq, int error)
 	batch_free(batch);
 }
 
-/* Whether `frame` can ride in `batch`: the next one of the same pack. */
+/* Whether `frame` can ride in `batch`: the next one of the same pack. (A batch that another catalog's reader
+ * sends on its way is among his own.) */
 static bool extends(const struct batch *batch, const struct catalog *c, uint32_t frame)
 {
-	if (!batch || batch->flight_count == 0 ||
+	if (!batch || batch->catalog != c || batch->flight_count == 0 ||
 		batch->flight_count == FRAMES_PER_BATCH ||
 		batch->stored_bytes >= batch->enough_bytes)
 		return false;

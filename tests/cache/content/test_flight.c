@@ -74,8 +74,9 @@ struct reader {
 	struct test_waiter waiter;
 };
 
-/* Begins to read the first chunk, which is not here. */
-static void begin_reader(struct reader *r, const struct catalog *c)
+/* Begins to read what is not here; else the first chunk. */
+static void begin_reader_at(
+	struct reader *r, const struct catalog *c, uint64_t offset, size_t len)
 {
 	uint32_t at = catalog_lookup(c, CATALOG_ROOT, "large", 5);
 	struct content_span span;
@@ -84,8 +85,13 @@ static void begin_reader(struct reader *r, const struct catalog *c)
 				 catalog_content_of(c, catalog_entry(c, at)), &r->file),
 		0);
 	test_waiter_init(&r->waiter);
-	assert_int_equal(
-		content_read(r->file, 0, CHUNK, &span, &r->waiter.waiter), -EINPROGRESS);
+	assert_int_equal(content_read(r->file, offset, len, &span, &r->waiter.waiter),
+		-EINPROGRESS);
+}
+
+static void begin_reader(struct reader *r, const struct catalog *c)
+{
+	begin_reader_at(r, c, 0, CHUNK);
 }
 
 static void end_reader(struct reader *r)
@@ -149,6 +155,39 @@ static void what_comes_for_another_catalog_hurries_for_its_reader(void **state)
 		assert_ptr_not_equal(asked[i]->frames, other->frames);
 	answer();
 	expect_first_chunk(&reader);
+	end_reader(&reader);
+	catalog_close(other);
+}
+
+/* What waits behind a request of the other catalog goes then, and nothing of his own goes with it: its frames are
+ * counted by the other catalog, where others may lie behind it. */
+static void what_is_joined_late_takes_nothing_of_the_readers_along(void **state)
+{
+	struct catalog *other = open_version();
+	struct reader lead;
+	struct reader reader;
+
+	(void)state;
+	clock_fake(NS_PER_SEC);
+	/* behind the last frame nothing is read ahead: a small request */
+	begin_reader_at(&lead, other, LARGE_SIZE - CHUNK, CHUNK);
+	flight_request_ahead(store, other, 20, 1);
+	assert_int_equal(asked_count, 1);
+	clock_fake(3 * NS_PER_SEC);
+	/* in the frames 20 and 21 */
+	begin_reader_at(&reader, catalog, 21 * FRAME_MAX_BYTES - CHUNK, 2 * CHUNK);
+	clock_fake(0);
+	assert_true(asked_count >= 3);
+	size_t joined = 1;
+
+	while (joined < asked_count && asked[joined]->frames != &other->frames[20])
+		joined++;
+	assert_true(joined < asked_count);
+	assert_int_equal(asked[joined]->frame_count, 1);
+	answer();
+	assert_int_equal(test_waiter_wait(&lead.waiter), 0);
+	assert_int_equal(test_waiter_wait(&reader.waiter), 0);
+	end_reader(&lead);
 	end_reader(&reader);
 	catalog_close(other);
 }
@@ -347,6 +386,7 @@ int main(void)
 		T(what_comes_for_another_catalog_is_not_read_ahead_again),
 		T(a_reader_joins_what_comes_for_a_reader_of_another_catalog),
 		T(what_comes_for_another_catalog_hurries_for_its_reader),
+		T(what_is_joined_late_takes_nothing_of_the_readers_along),
 		T(a_reader_does_not_join_the_background_of_another_catalog),
 		T(a_reader_gets_no_bytes_that_his_own_catalog_does_not_name),
 		T(what_is_wrong_for_the_second_catalog_is_asked_for_by_it),
