@@ -494,13 +494,18 @@ void content_on_through(struct content_store *store,
 	store->through_arg = arg;
 }
 
+bool content_may_expect(struct content_store *store)
+{
+	return store->config.source && source_is_background_free(store->config.source);
+}
+
 bool content_expect(struct content_store *store, const struct catalog *catalog,
 	uint64_t most_bytes, uint64_t *out_bytes)
 {
 	uint32_t end;
 
 	*out_bytes = 0;
-	if (!store->config.source || !source_is_background_free(store->config.source))
+	if (!content_may_expect(store))
 		return false;
 	reuse_offer(&store->reuse, catalog);
 	*out_bytes = flight_request_first(store, catalog, most_bytes, &end);

@@ -96,6 +96,9 @@ void content_on_through(struct content_store *store,
 bool content_expect(struct content_store *store, const struct catalog *catalog,
 	uint64_t most_bytes, uint64_t *out_bytes);
 
+/* Whether it may be done now. */
+bool content_may_expect(struct content_store *store);
+
 /* Somebody reads a content without a content_open(): where he is, the read-ahead goes on. */
 void content_touch(struct content_store *store, const struct catalog *catalog,
 	const struct catalog_content *content);

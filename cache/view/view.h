@@ -128,9 +128,9 @@ bool view_next_package(struct view_package *package) WARN_UNUSED;
 /* What names its catalog. */
 const struct catalog_nested *view_package_ref(const struct view_package *package);
 
-/* Its catalog. -EAGAIN when it is not on this machine: then it is fetched ahead. */
+/* Its catalog. -EAGAIN when it is not on this machine: then it is fetched ahead, if it may be. */
 int view_package_catalog(struct view *view, const struct view_package *package,
-	const struct catalog **out) WARN_UNUSED;
+	bool may_fetch, const struct catalog **out) WARN_UNUSED;
 
 /* Notes that the kernel may ask for the file's pages from now on. Whether that was noted before; true
  * also for what no note is kept of: a node of the skeleton. Where memory was too short for a note, all

@@ -102,8 +102,8 @@ const struct catalog_nested *view_package_ref(const struct view_package *package
 	return &c->nested[c->entries[package->index].first];
 }
 
-int view_package_catalog(
-	struct view *view, const struct view_package *package, const struct catalog **out)
+int view_package_catalog(struct view *view, const struct view_package *package,
+	bool may_fetch, const struct catalog **out)
 {
 	struct view_slot *slot;
 	struct view_room *room;
@@ -115,7 +115,7 @@ int view_package_catalog(
 	struct view_place *place = slot_place(view, slot);
 
 	r = place_room(view, slot, place, NULL, &room);
-	if (r == -EAGAIN)
+	if (r == -EAGAIN && may_fetch)
 		place_fetch_ahead(view, slot, place);
 	if (r == 0)
 		*out = room->catalog;

@@ -16,48 +16,23 @@
 #pragma once
 
 #include "cache/base/threads/mutex.h"
-#include "cache/catalog/catalog.h"
-#include "cache/view/view.h"
+#include "fs/session/onward_walks.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define ONWARD_WALKS	4
-#define ONWARD_PACKAGES 16
-#define ONWARD_QUEUED	8
-
-struct content_store;
-
-/* A package that was asked for before anybody came to it. */
-struct onward_asked {
-	struct digest digest; /* of its catalog */
-	uint64_t bytes;
-	bool is_whole; /* all of it is asked for, or here */
-};
-
-struct onward_walk {
-	struct digest last;  /* the package it came through */
-	struct digest next;  /* that it will come to */
-	uint64_t bytes;	     /* of those it came through */
-	uint64_t last_bytes; /* of the last of them */
-	int64_t came_ns;     /* when it came through that one */
-	uint64_t last_use;
-	size_t asked_count;
-	struct onward_asked asked[ONWARD_PACKAGES]; /* from `next` on */
-};
+#define ONWARD_QUEUED 8
 
 struct onward {
-	struct view *view;
 	struct content_store *contents;
 	struct mutex lock;
 	struct condition changed;
 	char *paths[ONWARD_QUEUED]; /* lock, all below; of packages, the oldest first */
 	size_t count;
-	bool is_ending;
 	bool has_thread;
 	pthread_t thread;
-	uint64_t uses; /* the thread's, both */
-	struct onward_walk walks[ONWARD_WALKS];
+	atomic_bool is_ending;	   /* set under the lock */
+	struct onward_walks walks; /* the thread's */
 };
 
 /* Borrows both. 0 or -errno. */

@@ -18,6 +18,9 @@
  * it is seen before the first frame is through. */
 #define STORM_CONTENTS 8
 
+/* Nobody has touched any yet. */
+#define NO_CONTENT UINT32_MAX
+
 /* A touch this far behind the newest still belongs to the stream: parallel readers of
  * neighbouring files overtake each other. */
 #define BEHIND_MAX 64
@@ -76,7 +79,8 @@ static struct ahead_stream *begin_stream(struct ahead_table *table,
 		.position = frame,
 		.end = frame + 1,
 		.marker = frame,
-		.content = content};
+		.content = content,
+		.contents = content != NO_CONTENT};
 	return oldest;
 }
 
@@ -143,7 +147,7 @@ static bool becomes_through(struct ahead_stream *s)
 	uint32_t enough =
 		c->content_count < STORM_CONTENTS ? c->content_count : STORM_CONTENTS;
 
-	if (s->is_through || s->end < c->frame_count || s->contents + 1 < enough)
+	if (s->is_through || s->end < c->frame_count || s->contents < enough)
 		return false;
 	s->is_through = true;
 	return true;
@@ -178,7 +182,7 @@ struct ahead_range ahead_touch(struct ahead_table *table, const struct catalog *
 			s->content = content;
 			s->contents++;
 		}
-		bool is_storm = s->contents >= STORM_CONTENTS && s->window < AHEAD_FRAMES;
+		bool is_storm = s->contents > STORM_CONTENTS && s->window < AHEAD_FRAMES;
 
 		if (is_storm)
 			s->window = AHEAD_FRAMES;
@@ -200,7 +204,8 @@ void ahead_expect(struct ahead_table *table, const struct catalog *catalog, uint
 
 	mutex_lock(&table->lock);
 	if (!find_stream(table, catalog, 0, 0)) {
-		struct ahead_stream *s = begin_stream(table, catalog, 0, 0, &left);
+		struct ahead_stream *s =
+			begin_stream(table, catalog, 0, NO_CONTENT, &left);
 
 		s->last_use = ++table->uses;
 		s->last_ns = clock_mono_ns();

@@ -33,7 +33,7 @@ struct ahead_stream {
 	uint32_t marker;	       /* touching this one or beyond asks for more */
 	uint32_t window;	       /* frames to keep ahead */
 	uint32_t content;	       /* that was touched last */
-	uint32_t contents;	       /* changes from one to another */
+	uint32_t contents;	       /* how often another one than before was */
 	bool is_through;	       /* it has been said so */
 	uint64_t last_use;
 	int64_t last_ns;

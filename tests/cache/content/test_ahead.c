@@ -388,6 +388,16 @@ static void who_was_expected_with_all_that_there_is_is_seen_as_well(void **state
 	assert_int_equal(table.active, 0);
 }
 
+/* Also if it is not the first one that he takes. */
+static void one_file_of_what_was_expected_is_not_all_of_it(void **state)
+{
+	(void)state;
+	make_tree(2, 2);
+	ahead_expect(&table, &tree, 2);
+	assert_false(touch(&table, &tree, 0, 1, false).is_through);
+	assert_true(touch(&table, &tree, 0, 0, false).is_through);
+}
+
 /* Who never comes costs no more than what was asked for; who comes gets the whole window. */
 static void an_eighth_of_what_was_expected_is_read_before_more_is_asked_for(void **state)
 {
@@ -468,6 +478,7 @@ int main(void)
 		T(who_reads_one_file_of_many_is_never_through),
 		T(a_stream_that_is_not_through_does_not_end_with_the_last_frame),
 		T(who_was_expected_is_seen_without_a_miss),
+		T(one_file_of_what_was_expected_is_not_all_of_it),
 		T(who_was_expected_with_all_that_there_is_is_seen_as_well),
 		T(an_eighth_of_what_was_expected_is_read_before_more_is_asked_for),
 		T(who_is_expected_twice_has_the_first_stream),

@@ -542,14 +542,18 @@ static void a_packages_catalog_that_is_not_here_is_fetched_ahead(void **state)
 
 	(void)state;
 	assert_int_equal(find_package(view, "a/sub/second", &package), 0);
+	/* if it may be */
+	assert_int_equal(view_package_catalog(view, &package, false, &c), -EAGAIN);
+	assert_true(fake_source_wait_idle(fake));
+	assert_int_equal(fake_source_count_catalogs(fake), 1);
 	fake_source_hold(fake);
-	assert_int_equal(view_package_catalog(view, &package, &c), -EAGAIN);
+	assert_int_equal(view_package_catalog(view, &package, true, &c), -EAGAIN);
 	assert_true(fake_source_wait_held(fake, 1));
-	assert_int_equal(view_package_catalog(view, &package, &c), -EAGAIN);
+	assert_int_equal(view_package_catalog(view, &package, true, &c), -EAGAIN);
 	assert_null(c);
 	fake_source_release(fake);
 	assert_true(fake_source_wait_idle(fake));
-	assert_int_equal(view_package_catalog(view, &package, &c), 0);
+	assert_int_equal(view_package_catalog(view, &package, true, &c), 0);
 	assert_int_equal(c->path_length, strlen("a/sub/second"));
 	assert_memory_equal(c->path, "a/sub/second", c->path_length);
 	/* the root's and this one's, once */
@@ -576,9 +580,9 @@ static void without_a_source_a_packages_catalog_is_there_or_not(void **state)
 	AUTO_EPOCH epoch = epoch_enter();
 
 	assert_int_equal(find_package(view, "a/first", &package), 0);
-	assert_int_equal(view_package_catalog(view, &package, &c), -EAGAIN);
+	assert_int_equal(view_package_catalog(view, &package, true, &c), -EAGAIN);
 	assert_int_equal(find_package(view, "third", &package), 0);
-	assert_int_equal(view_package_catalog(view, &package, &c), 0);
+	assert_int_equal(view_package_catalog(view, &package, true, &c), 0);
 	assert_memory_equal(c->path, "third", c->path_length);
 	view_free(view);
 }
