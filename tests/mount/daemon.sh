@@ -29,7 +29,7 @@ assert_exit 1 "$DEPOTFS" status "$work/mnt"
 assert_says 'mnt'
 
 step "it is mounted when the command returns, and does not hold the terminal"
-timeout 30 bash -c '"$0" "$@" | cat' "$DEPOTFS" mount "$url" "$work/mnt" \
+timeout 300 bash -c '"$0" "$@" | cat' "$DEPOTFS" mount "$url" "$work/mnt" \
 	-o "key=$key,cache=$work/mnt.cache,log=$work/mnt.log" </dev/null ||
 	fail "mount does not return when its output is a pipe"
 is_mounted "$work/mnt" || fail "mount has returned, and nothing is mounted"
@@ -64,7 +64,7 @@ assert_says 'no run 999999'
 step "umount, and the daemon ends"
 assert_exit 0 "$DEPOTFS" umount "$work/mnt"
 ! is_mounted "$work/mnt" || fail "mounted after umount"
-wait_for 10 gone "${daemon[mnt]}"
+wait_for 60 gone "${daemon[mnt]}"
 unset 'daemon[mnt]'
 assert_exit 1 "$DEPOTFS" umount "$work/mnt"
 assert_says 'mnt'
@@ -74,7 +74,7 @@ step "SIGTERM ends it cleanly"
 mount_it
 adopt
 kill -TERM "${daemon[mnt]}"
-wait_for 10 gone "${daemon[mnt]}"
+wait_for 60 gone "${daemon[mnt]}"
 ! is_mounted "$work/mnt" || fail "mounted after SIGTERM"
 unset 'daemon[mnt]'
 mount_depot mnt "$url"
@@ -86,7 +86,7 @@ mount_it
 adopt
 exec 7<"$work/mnt/pkg/big/1.0/big.bin"
 status=0
-timeout 30 "$DEPOTFS" umount "$work/mnt" >"$work/said" 2>&1 || status=$?
+timeout 300 "$DEPOTFS" umount "$work/mnt" >"$work/said" 2>&1 || status=$?
 say "        umount: exit $status, $(cat "$work/said")"
 if [ $status -ne 0 ]; then
 	# refused: then it must work still, and end when the file is closed
@@ -98,7 +98,7 @@ else
 	exec 7<&-
 fi
 ! is_mounted "$work/mnt" || fail "mounted after umount"
-wait_for 10 gone "${daemon[mnt]}"
+wait_for 60 gone "${daemon[mnt]}"
 unset 'daemon[mnt]'
 
 step "usage errors"

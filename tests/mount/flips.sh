@@ -59,7 +59,7 @@ for ((flip = 1; flip <= flips; flip++)); do
 	done
 	printf 'revision %s\n' $flip >"$work/tree/RELEASE"
 	publish depot "$work/tree" "${globs[@]}"
-	wait_for 120 shows $((flip + 1))
+	wait_for 600 shows $((flip + 1))
 	assert_equal "RELEASE" "$(cat "$work/mnt/RELEASE")" "revision $flip"
 	is_running $reader || fail "a reader has ended: $(tail -n 5 "$work/readers.out")"
 	case $flip in

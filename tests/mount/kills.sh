@@ -46,7 +46,7 @@ done
 make_revision 0
 start_nginx "$work/depot"
 # what is taken up again waits here, so that there is time to look
-printf '#!/bin/sh\nwhile [ ! -e %s/go ]; do sleep 0.02; done\n' "$work" >"$work/hook"
+printf '#!/bin/sh\ntouch %s/began\nwhile [ ! -e %s/go ]; do sleep 0.02; done\n' "$work" "$work" >"$work/hook"
 chmod 755 "$work/hook"
 options=(poll=0 on_change=none guard_share=100 prefetch=all pre_sync="$work/hook" ${KILL_OPTIONS:+"$KILL_OPTIONS"})
 mount_depot mnt "$http_url" "${options[@]}"
@@ -54,6 +54,7 @@ mount_depot mnt "$http_url" "${options[@]}"
 before=$(now_ms)
 assert_exit 0 "$DEPOTFS" sync "$work/mnt" --wait
 took_ms=$(($(now_ms) - before))
+rm -f "$work/began"
 
 step "$kills kills, within $took_ms ms of the beginning of a sync"
 old=0
@@ -64,6 +65,7 @@ for ((kill = 1; kill <= kills; kill++)); do
 	[ $kill -eq 1 ] || touch "$work/go"
 	delay_ms=$((RANDOM % (took_ms + 1)))
 	"$DEPOTFS" sync "$work/mnt" >/dev/null
+	[ $kill -ne 1 ] || wait_for 60 test -e "$work/began"
 	sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
 	kill_daemon mnt
 	umount -l "$work/mnt"
@@ -72,7 +74,7 @@ for ((kill = 1; kill <= kills; kill++)); do
 	shown=$(whole)
 	[ "$shown" -eq $kill ] || old=$((old + 1))
 	touch "$work/go"
-	wait_for 60 is_idle
+	wait_for 300 is_idle
 	if ! shows $((kill + 1)); then
 		fail "revision $((kill + 1)) is not shown after kill $kill: $("$DEPOTFS" history "$work/mnt" | head -n 5)"
 	fi

@@ -106,10 +106,9 @@ NGINX_RATE=300k
 start_nginx "$work/depot"
 rm -rf "$work/mnt.cache"
 mount_depot mnt "$http_url"
-before=$(now_ms)
 dd if="$work/mnt/$big" of="$work/block" bs=4k skip=2000 count=1 status=none
 dd if="$work/tree/$big" bs=4k skip=2000 count=1 status=none | cmp - "$work/block"
-# the whole file takes a minute at this rate
-assert_less "ms for one block at 300 kB/s" $(($(now_ms) - before)) 8000
+# the rest of it is nobody's wish: were it waited for, it would be here
 assert_state "$work/mnt/$big" partial
+assert_less "cached_bytes for one block" "$(xattr "$work/mnt/$big" cached_bytes)" 8000000
 unmount mnt

@@ -135,12 +135,12 @@ check_log()
 end_daemon()
 {
 	local pid=${daemon[$1]} i status=0
-	for ((i = 0; i < 400; i++)); do
+	for ((i = 0; i < 2400; i++)); do
 		is_running "$pid" || break
 		sleep 0.05
 	done
 	if is_running "$pid"; then
-		printf 'the daemon of %s is still there 20 s after its unmount\n' "$1" >&2
+		printf 'the daemon of %s is still there 120 s after its unmount\n' "$1" >&2
 		return 1
 	fi
 	unset "daemon[$1]"
@@ -215,7 +215,7 @@ assert_exit()
 {
 	local wanted=$1 status=0
 	shift
-	timeout 60 "$@" >"$work/said" 2>&1 </dev/null || status=$?
+	timeout 300 "$@" >"$work/said" 2>&1 </dev/null || status=$?
 	[ $status -eq "$wanted" ] || fail "exit status $status instead of $wanted: $*
 $(tail -n 15 "$work/said")"
 }
@@ -246,7 +246,9 @@ assert_read_fails()
 	assert_has "$work/said" 'Input/output error'
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
+# wait_for SECONDS COMMAND...: until it succeeds. The seconds tell what hangs from a machine that is
+# busy: a test that passes does not wait for them, and how long a thing may take is a matter of
+# tests/bench.
 wait_for()
 {
 	local until=$(($(now_ms) + $1 * 1000)) limit=$1
@@ -294,7 +296,7 @@ mount_depot()
 {
 	local i
 	start_daemon "$@"
-	for ((i = 0; i < ${MOUNT_PATIENCE:-600}; i++)); do
+	for ((i = 0; i < ${MOUNT_PATIENCE:-2400}; i++)); do
 		if is_live "$1"; then
 			return 0
 		fi
@@ -337,7 +339,7 @@ has_state() { [ "$(state "$1")" = "$2" ]; }
 assert_state()
 {
 	local i
-	for ((i = 0; i < 40; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		! has_state "$1" "$2" || return 0
 		sleep 0.05
 	done
@@ -389,10 +391,12 @@ tree_packages=(--packages 'pkg/*/*')
 
 port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port: one on loopback that nobody listens at, in $port.
+# free_port: one on loopback that nobody listens at, in $port. Tests that run at the same time have
+# eight each: a server that is stopped for a while finds its port again.
+ports_taken=0
 free_port()
 {
-	port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+	port=$((20000 + $$ % 1500 * 8 + ports_taken++ % 8))
 	while port_answers $port; do
 		port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
 	done
@@ -437,7 +441,10 @@ nginx_config()
 			keepalive_requests 1000000;
 			limit_rate ${NGINX_RATE:-0};
 			root $1;
-			server { listen 127.0.0.1:$http_port; }
+			server {
+				listen 127.0.0.1:$http_port;
+				location = /fence { access_log $work/nginx/fence; return 204; }
+			}
 			server {
 				listen 127.0.0.1:$https_port ssl http2;
 				ssl_certificate $work/tls/server.crt;
@@ -469,20 +476,34 @@ start_nginx()
 	nginx -e "$work/nginx/error_log" -c "$work/nginx/conf" >"$work/nginx.stderr" 2>&1 &
 	nginx=$!
 	processes+=("$nginx")
-	wait_for 10 port_answers "$http_port"
+	wait_for 60 port_answers "$http_port"
 }
 
 stop_nginx() { end_process "$nginx"; }
 
+# A request is logged when it has ended, and one that is asked for later by the same process is logged
+# later: once that is, so are those that have been answered.
+settle_access_log()
+{
+	port_answers "$http_port" || return 0
+	: >"$work/nginx/fence"
+	(
+		exec 3<>"/dev/tcp/127.0.0.1/$http_port"
+		printf 'GET /fence HTTP/1.0\r\n\r\n' >&3
+		cat <&3 >/dev/null
+	)
+	wait_for 60 test -s "$work/nginx/fence"
+}
+
 # served: what the web server has sent since forget_served, in bytes.
 served()
 {
-	sleep 0.3 # a request is logged when it has ended
+	settle_access_log
 	awk '{ n += $1 } END { print n + 0 }' "$access_log"
 }
 forget_served()
 {
-	sleep 0.3
+	settle_access_log
 	: >"$access_log"
 }
 
@@ -515,7 +536,7 @@ start_sftp()
 	"$(command -v sshd)" -D -e -f "$dir/config" 2>"$work/sshd.stderr" </dev/null &
 	sshd=$!
 	processes+=("$sshd")
-	wait_for 10 port_answers "$port"
+	wait_for 60 port_answers "$port"
 	sftp_url=sftp://root@127.0.0.1:$port$1/
 	sftp_options=(sshkey="$dir/user" knownhosts="$dir/known_hosts")
 }
@@ -527,7 +548,7 @@ start_bad_server()
 	"$BAD_SERVER" 0 "$@" >"$work/bad_server.out" </dev/null &
 	bad_server=$!
 	processes+=("$bad_server")
-	wait_for 10 test -s "$work/bad_server.out"
+	wait_for 60 test -s "$work/bad_server.out"
 	bad_url=http://127.0.0.1:$(cat "$work/bad_server.out")/
 }
 
@@ -563,6 +584,6 @@ start_smbd()
 	setsid smbd -F --no-process-group -s "$dir/smb.conf" >"$work/smbd.stderr" 2>&1 </dev/null &
 	smbd=$!
 	processes+=("$smbd")
-	wait_for 20 port_answers "$port"
+	wait_for 60 port_answers "$port"
 	smb=(smbclient -N -s "$dir/smb.conf" -p "$port" //127.0.0.1/packages)
 }

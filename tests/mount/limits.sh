@@ -74,7 +74,7 @@ read_all
 end_watch
 say "        at most $((most / 1024)) KiB of $((bound / 1024))"
 in_bounds
-wait_for 15 is_calm
+wait_for 60 is_calm
 assert_has mnt.log 'let go of'
 "$DEPOTFS" status "$work/mnt" >"$work/said"
 assert_says 'of 8.0 MiB'
@@ -83,7 +83,7 @@ assert_says "\"cache_limit\":.*$bound"
 
 step "what is counted is what is there"
 counted() { [ "$(xattr "$work/mnt" cache_used)" -eq "$(on_disk "$work/mnt.cache")" ]; }
-wait_for 5 counted
+wait_for 60 counted
 
 # What is read lands as soon as there is room for it; in so small a cache not at the first try. The
 # kernel's memory is passed by: what it answers nobody needs to keep.
@@ -94,12 +94,12 @@ lands()
 }
 
 step "what was used last is here, and says when"
-wait_for 20 lands 3
+wait_for 60 lands 3
 [ "$(date -u -d "$(xattr "$work/mnt/set/3" last_access)" +%s)" -gt $(($(date +%s) - 3600)) ] ||
 	fail "last_access: $(xattr "$work/mnt/set/3" last_access)"
 
 step "an open file outlives its object"
-wait_for 20 lands 5
+wait_for 60 lands 5
 exec 7<"$work/mnt/set/5"
 cmp -n 4096 "$work/tree/set/5" /dev/fd/7
 drives_out()
@@ -110,7 +110,7 @@ drives_out()
 	done
 	! has_state "$work/mnt/set/5" cached
 }
-wait_for 30 drives_out
+wait_for 60 drives_out
 cmp "$work/tree/set/5" /dev/fd/7
 exec 7<&-
 
@@ -133,7 +133,7 @@ cmp "$work/tree/huge" "$work/mnt/huge"
 [ "$(xattr "$work/mnt" cache_used)" -gt $((40 * mib)) ] || fail "an unlimited cache lets go"
 unmount mnt
 mount_depot mnt "$url" cache_limit=8M
-wait_for 15 is_calm
+wait_for 60 is_calm
 read_all
 unmount mnt
 
@@ -155,7 +155,7 @@ free_kib() { df --output=avail -k "$work/disk" | tail -n 1 | tr -d ' '; }
 step "a disk that must stay half free"
 on_small_disk 16 cache_free=50%
 is_half_free() { [ "$(free_kib)" -ge $((8 * 1024)) ]; }
-wait_for 10 is_half_free
+wait_for 60 is_half_free
 assert_has mnt.log 'let go of'
 unmount mnt
 umount disk
@@ -164,7 +164,7 @@ step "a disk that fills up: room is made, reads go on"
 on_small_disk 6 cache_free=0
 assert_has mnt.log 'let go of'
 ! grep -E 'error:' mnt.log || fail "a full disk is no error"
-wait_for 30 lands 7
+wait_for 60 lands 7
 step "one that others fill: reads go through"
 dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null || true
 read_all
@@ -173,6 +173,6 @@ read_all
 assert_has mnt.log 'warning: .*(full|room)'
 step "and keeps again what is read once there is room"
 rm disk/filler disk/filler2
-wait_for 70 lands 7
+wait_for 180 lands 7
 unmount mnt
 umount disk

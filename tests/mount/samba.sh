@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # samba: a real smbd exports the mount as contrib/samba/smb.conf says, and smbclient reads it.
 . "${0%/*}/lib.sh"
+need jq
 
 BIG_BYTES=3000000
 make_tree "$work/tree"
@@ -13,7 +14,7 @@ mkdir -p export
 chmod 755 "$work" export
 start_smbd "$work/export"
 mount_depot export/mirror "file://$work/depot" allow_other
-smb() { timeout 60 "${smb[@]}" "$@"; }
+smb() { timeout 300 "${smb[@]}" "$@"; }
 get() { smb -c "get \"$1\" \"$2\"" >"$work/said" 2>&1 && ! grep -q NT_STATUS "$work/said"; }
 
 step "a listing"
@@ -39,13 +40,15 @@ cmp groesse tree/Straße/Größe.txt
 assert_equal "get_real_filename" "$(getfattr --only-values \
 	-n 'glusterfs.get_real_filename:readme' export/mirror 2>/dev/null | tr -d '\0')" README
 
-step "missing names fail quickly"
-before=$(now_ms)
+step "missing names fail, and no directory is listed for them"
+listings() { "$DEPOTFS" status "$work/export/mirror" --json | jq .kernel.listings; }
+echo 3 >/proc/sys/vm/drop_caches # nor from memory
+before=$(listings)
 for i in {1..20}; do
 	printf 'get mirror\\pkg\\small\\1.0\\docs\\missing-%s /dev/null\n' "$i"
-done | timeout 60 "${smb[@]}" >said 2>&1 || true
+done | timeout 300 "${smb[@]}" >said 2>&1 || true
 assert_equal "missing names" "$(grep -c 'NT_STATUS_OBJECT_NAME_NOT_FOUND' said)" 20
-assert_less "ms for 20 missing names" $(($(now_ms) - before)) 4000
+assert_equal "listings after 20 missing names" "$(listings)" "$before"
 
 step "it cannot be written"
 [[ $(smb -c "put $work/said mirror\\new" 2>&1 || true) == *NT_STATUS_* ]] || fail "a file was written"
@@ -59,25 +62,32 @@ random_file tree/pkg/late/1.0/late.bin 300000
 publish depot "$work/tree"
 mount_depot export/mirror "$bad_url" allow_other timeout=8
 find export/mirror >/dev/null
-stalled=()
-stalled_from=$(now_ms)
-for _ in {1..4}; do
-	smb -c "get mirror\\pkg\\late\\1.0\\late.bin /dev/null" >"$work/stalled.out" 2>&1 &
-	stalled+=($!)
+# meet_stalled: gets what is here while four clients wait. False: these were told before it was through.
+meet_stalled()
+{
+	local pid stalled=() stalled_from status=0
+	stalled_from=$(now_ms)
+	for _ in {1..4}; do
+		smb -c "get mirror\\pkg\\late\\1.0\\late.bin /dev/null" >"$work/stalled.out" 2>&1 &
+		stalled+=($!)
+	done
+	sleep 1
+	for i in 1 2 3; do
+		get "mirror\\pkg\\small\\1.0\\docs\\file-$i.bin" "$work/here" || fail "$(cat said)"
+		cmp here "tree/pkg/small/1.0/docs/file-$i.bin"
+	done
+	is_running "${stalled[0]}" || status=1
+	for pid in "${stalled[@]}"; do
+		wait "$pid" || true
+	done
+	# each asks for several parts at once, and all of them for the same
+	assert_less "ms until the stalled clients are told" $(($(now_ms) - stalled_from)) 60000
+	return $status
+}
+for try in 1 2 3 4 5; do # on a busy machine they may be told first
+	! meet_stalled || break
+	[ $try -lt 5 ] || fail "nobody was waiting: $(cat stalled.out)"
 done
-sleep 1
-for i in 1 2 3; do
-	before=$(now_ms)
-	get "mirror\\pkg\\small\\1.0\\docs\\file-$i.bin" "$work/here" || fail "$(cat said)"
-	assert_less "ms for cached content while others wait" $(($(now_ms) - before)) 2000
-	cmp here "tree/pkg/small/1.0/docs/file-$i.bin"
-done
-is_running "${stalled[0]}" || fail "nobody was waiting: $(cat stalled.out)"
-for pid in "${stalled[@]}"; do
-	wait "$pid" || true
-done
-# each asks for several parts at once, and all of them for the same
-assert_less "ms until the stalled clients are told" $(($(now_ms) - stalled_from)) 12000
 assert_has stalled.out 'NT_STATUS_(IO_DEVICE_ERROR|IO_TIMEOUT)' 'the stalled client'
 unmount export/mirror
 
@@ -87,16 +97,16 @@ expect_errors export/mirror ''
 rm -f export/mirror.log export/mirror.stderr
 mount_depot export/mirror "file://$work/depot" allow_other
 mkfifo commands
-timeout 60 "${smb[@]}" <commands >session.out 2>&1 &
+timeout 300 "${smb[@]}" <commands >session.out 2>&1 &
 session=$!
 processes+=("$session")
 exec 8>commands
 printf 'get mirror\\README %s\n' "$work/readme.1" >&8
-wait_for 10 cmp tree/README readme.1
+wait_for 60 cmp tree/README readme.1
 unmount export/mirror
 mount_depot export/mirror "file://$work/depot" allow_other
 printf 'get mirror\\README %s\n' "$work/readme.2" >&8
-wait_for 10 cmp tree/README readme.2
+wait_for 60 cmp tree/README readme.2
 printf 'quit\n' >&8 # the daemon has inherited the pipe: closing it would not do
 exec 8>&-
 wait $session || true

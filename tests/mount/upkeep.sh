@@ -86,7 +86,7 @@ assert_exit 0 "$DEPOTFS" sync "$work/mnt" --prefetch all --wait
 assert_says "not all could be fetched ahead: the mount's cache_limit is reached"
 cd "$work"
 unmount mnt
-mount_depot mnt "$http_url" timeout=2
+mount_depot mnt "$http_url" timeout=10
 cd "$work/mnt"
 
 step "unpin gives back"
