@@ -86,7 +86,7 @@ assert_exit 0 "$DEPOTFS" sync "$work/mnt" --prefetch all --wait
 assert_says "not all could be fetched ahead: the mount's cache_limit is reached"
 cd "$work"
 unmount mnt
-mount_depot mnt "$http_url" timeout=10
+mount_depot mnt "$http_url"
 cd "$work/mnt"
 
 step "unpin gives back"
@@ -127,8 +127,12 @@ assert_exit 0 "$DEPOTFS" verify . --deep
 
 step "without a source"
 assert_exit 0 "$DEPOTFS" evict set/6
+cd "$work"
+unmount mnt
 stop_nginx
 expect_errors mnt 'cannot (fetch|read|be had)|no source answers'
+mount_depot mnt "$http_url" timeout=2
+cd "$work/mnt"
 assert_exit 1 "$DEPOTFS" prefetch set
 assert_says 'set/6|source'
 assert_exit 0 "$DEPOTFS" verify set
