@@ -19,7 +19,7 @@ void cache_make(struct source *source)
 		.checkpoint = checkpoint,
 		.objects = objects,
 		.source = source,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	assert_int_equal(content_store_new(&config, &contents), 0);
 }

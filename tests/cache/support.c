@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PATIENCE (20 * NS_PER_SEC)
+#define PATIENCE (120 * NS_PER_SEC)
 
 void scratch_make(struct scratch *s)
 {

@@ -95,7 +95,7 @@ void open_session(const struct built_catalog *root)
 		.source = fake_source_of(fake),
 		.root = root->ref,
 		.revision = ++revision,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	assert_int_equal(view_new(&view_config, &view), 0);
 	assert_int_equal(view_load(view), 0);
@@ -103,7 +103,7 @@ void open_session(const struct built_catalog *root)
 		.fsname = "flip",
 		.channel = "test",
 		.open_mode = open_mode,
-		.timeout_ns = 5 * NS_PER_SEC,
+		.timeout_ns = 120 * NS_PER_SEC,
 		.view = view,
 		.contents = contents,
 		.objects = objects,

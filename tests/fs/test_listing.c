@@ -78,10 +78,10 @@ static int make(void **state)
 	built_keep(after, catalogs);
 	struct view_config config = {.catalogs = catalogs,
 		.root = before->ref,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	session = (struct session){0};
-	session.config.timeout_ns = NS_PER_SEC;
+	session.config.timeout_ns = 120 * NS_PER_SEC;
 	assert_int_equal(view_new(&config, &session.config.view), 0);
 	assert_int_equal(view_load(session.config.view), 0);
 	assert_int_equal(parked_list_init(&session.parked), 0);

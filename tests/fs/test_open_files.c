@@ -165,7 +165,7 @@ static void idle_contents_are_bounded_and_closed_after_a_while(void **state)
 	/* the newest are kept */
 	open_files_put(&files, get(FILES - 1));
 	assert_int_equal(open_descriptors(), before + OPEN_FILES_IDLE_MAX);
-	int64_t until_ns = clock_mono_ns() + 3 * OPEN_FILES_IDLE_NS;
+	int64_t until_ns = clock_mono_ns() + 24 * OPEN_FILES_IDLE_NS;
 
 	while (open_descriptors() != before && clock_mono_ns() < until_ns)
 		(void)usleep(100000);

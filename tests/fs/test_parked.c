@@ -95,7 +95,7 @@ static unsigned int answers(struct fuse_req *req)
 /* Waits for the answer and returns its error. */
 static int answer_of(struct fuse_req *req)
 {
-	int64_t deadline_ns = clock_mono_ns() + 20 * NS_PER_SEC;
+	int64_t deadline_ns = clock_mono_ns() + 120 * NS_PER_SEC;
 	int r = 0;
 
 	mutex_lock(&req->lock);

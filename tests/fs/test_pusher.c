@@ -7,6 +7,7 @@
 #include "tests/fs/mounted_view.h"
 
 #include "cache/base/log.h"
+#include "cache/base/threads/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 #define TEXT_SIZE   5000 /* more than one page */
 #define FRAME_BYTES (64 * 1024)
 #define LARGE_SIZE  (100 * 1024)
-#define PATIENCE_MS 10000
+#define PATIENCE_NS (120 * NS_PER_SEC)
 #define TRIES	    5
 
 /* As fs/session/pusher.c has it. */
@@ -63,7 +64,9 @@ static struct built_catalog *version_of_tree(unsigned int version)
 
 static bool wait_for_pushes(uint64_t count)
 {
-	for (int i = 0; i < PATIENCE_MS && stats().pushes < count; i++)
+	int64_t until_ns = clock_mono_ns() + PATIENCE_NS;
+
+	while (stats().pushes < count && clock_mono_ns() < until_ns)
 		pause_ms(1);
 	return stats().pushes >= count;
 }
@@ -75,7 +78,7 @@ static void wait_until_settled(void)
 
 	do {
 		before = stats().pushes;
-		pause_ms(100);
+		pause_ms(300);
 	} while (stats().pushes != before);
 }
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define THREADS	  4
-#define PATIENT_S 30
+#define PATIENT_S 120
 
 static struct turns turns;
 static int sockets[2]; /* ours, theirs */

@@ -66,7 +66,7 @@ static int make(void **state)
 		.source = fake_source_of(fake),
 		.root = root->ref,
 		.revision = 42,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	assert_int_equal(view_new(&view_config, &view), 0);
 	assert_int_equal(view_load(view), 0);

@@ -11,7 +11,7 @@
 
 #define WORKERS	   2
 #define SERVED_MAX 4096
-#define PATIENCE   (10 * NS_PER_SEC)
+#define PATIENCE   (120 * NS_PER_SEC)
 
 struct job {
 	struct job *next;

@@ -71,6 +71,7 @@ static void who_waits_does_not_wait_for_those_who_come_later(void **state)
 	atomic_bool may_leave = false;
 	pthread_t waiter;
 	pthread_t late;
+	epoch_token later;
 
 	(void)state;
 	atomic_store(&is_over, false);
@@ -78,9 +79,12 @@ static void who_waits_does_not_wait_for_those_who_come_later(void **state)
 	epoch_token token = epoch_enter();
 
 	assert_int_equal(pthread_create(&waiter, NULL, wait_for_readers, NULL), 0);
-	while (!atomic_load(&is_waiting))
+	/* it has begun when who comes is counted in the other set than who was inside */
+	do {
 		pause_ms(1);
-	pause_ms(20);
+		later = epoch_enter();
+		epoch_leave(later);
+	} while ((later & 1) == (token & 1));
 	atomic_store(&is_waiting, false);
 	assert_int_equal(pthread_create(&late, NULL, enter_and_stay, &may_leave), 0);
 	while (!atomic_load(&is_waiting))

@@ -59,7 +59,7 @@ void open_store(struct source *source)
 		.checkpoint = checkpoint,
 		.objects = objects,
 		.source = source,
-		.fetch_deadline_ns = 5 * NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	assert_int_equal(content_store_new(&config, &store), 0);
 }

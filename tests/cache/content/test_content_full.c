@@ -72,7 +72,7 @@ static void what_a_full_cache_did_not_take_lands_once_there_is_room(void **state
 
 	atomic_store(&usage->is_closed, false);
 	/* while it is open and read, without being fetched again */
-	for (int i = 0; i < 400 && state_of("big") != CONTENT_CACHED; i++) {
+	for (int i = 0; i < 2400 && state_of("big") != CONTENT_CACHED; i++) {
 		expect_big(file, 0, BIG_SIZE);
 		(void)nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
 	}

@@ -16,7 +16,7 @@
 
 #define OBJECT_BYTES 8192
 #define OBJECTS	     20
-#define PATIENCE_NS  (20 * NS_PER_SEC)
+#define PATIENCE_NS  (120 * NS_PER_SEC)
 #define HOUR_NS	     (3600 * NS_PER_SEC)
 
 static struct scratch scratch;

@@ -92,7 +92,7 @@ void show(struct built_catalog *root)
 			.source = fake_source_of(fake),
 			.root = ref,
 			.revision = revision,
-			.fetch_deadline_ns = NS_PER_SEC};
+			.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 		assert_int_equal(view_new(&config, &view), 0);
 		assert_int_equal(view_load(view), 0);

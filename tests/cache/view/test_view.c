@@ -130,7 +130,7 @@ static int open_with(struct source *source, struct view **out)
 		.source = source,
 		.root = root->ref,
 		.revision = 7,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	return load(&config, out);
 }
@@ -148,7 +148,7 @@ static struct view *open_wide(struct source *source)
 	struct view_config config = {.catalogs = store,
 		.source = source,
 		.root = wide->ref,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 	struct view *view = NULL;
 
 	assert_int_equal(load(&config, &view), 0);
@@ -417,7 +417,7 @@ static void a_root_that_belongs_elsewhere_is_refused(void **state)
 	struct view_config config = {.catalogs = store,
 		.source = fake_source_of(fake),
 		.root = middle->ref,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 	struct view *view;
 
 	(void)state;

@@ -60,7 +60,7 @@ static void a_hook_gets_its_environment_and_input(void **state)
 
 	(void)state;
 	assert_int_equal(run("echo $DEPOTFS_JOB $DEPOTFS_MODE; cat; pwd; env | wc -l >&2",
-				 10 * NS_PER_SEC, NULL, words),
+				 60 * NS_PER_SEC, NULL, words),
 		0);
 	/* PATH, LANG, the two, and what sh adds: PWD, and maybe OLDPWD */
 	assert_memory_equal(said, "nightly full|npm/a|npm/b|/|", 27);
@@ -72,9 +72,9 @@ static void a_status_or_a_signal_is_a_failure(void **state)
 	char words[HOOK_WORDS_SIZE];
 
 	(void)state;
-	assert_int_equal(run("exit 3", 10 * NS_PER_SEC, NULL, words), -ECHILD);
+	assert_int_equal(run("exit 3", 60 * NS_PER_SEC, NULL, words), -ECHILD);
 	assert_non_null(strstr(words, "ended with status 3"));
-	assert_int_equal(run("kill -9 $$", 10 * NS_PER_SEC, NULL, words), -ECHILD);
+	assert_int_equal(run("kill -9 $$", 60 * NS_PER_SEC, NULL, words), -ECHILD);
 	assert_non_null(strstr(words, "signal 9"));
 }
 
@@ -98,11 +98,11 @@ static void a_hook_that_hangs_is_ended_with_its_children(void **state)
 	(void)snprintf(pid_file, sizeof(pid_file), "%s/pid", directory);
 	char text[256];
 
-	(void)snprintf(text, sizeof(text), "sleep 60 & echo $! > %s; wait", pid_file);
+	(void)snprintf(text, sizeof(text), "sleep 100 & echo $! > %s; wait", pid_file);
 	int64_t start_ns = clock_mono_ns();
 
-	assert_int_equal(run(text, NS_PER_SEC / 2, NULL, words), -ETIMEDOUT);
-	assert_true(clock_mono_ns() - start_ns < 20 * NS_PER_SEC);
+	assert_int_equal(run(text, 3 * NS_PER_SEC, NULL, words), -ETIMEDOUT);
+	assert_true(clock_mono_ns() - start_ns < 50 * NS_PER_SEC);
 	FILE *f = fopen(pid_file, "r");
 
 	assert_non_null(f);
@@ -116,7 +116,7 @@ static void a_hook_that_hangs_is_ended_with_its_children(void **state)
 	struct stat st;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	for (int i = 0; i < 100 && stat(path, &st) == 0; i++)
+	for (int i = 0; i < 1200 && stat(path, &st) == 0; i++)
 		usleep(50000);
 	assert_true(stat(path, &st) < 0);
 }
@@ -138,7 +138,7 @@ static void the_last_words_of_a_hook_are_not_lost(void **state)
 	(void)state;
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(
-			run("printf 'no line feed'", 10 * NS_PER_SEC, NULL, words), 0);
+			run("printf 'no line feed'", 60 * NS_PER_SEC, NULL, words), 0);
 		assert_string_equal(said, "no line feed|");
 	}
 }
@@ -173,16 +173,16 @@ static void what_a_hook_leaves_behind_does_not_hold_it_up(void **state)
 	int64_t start_ns = clock_mono_ns();
 
 	(void)state;
-	assert_int_equal(run("setsid timeout 20 yes >&1 2>/dev/null & sleep 0.2",
-				 15 * NS_PER_SEC, NULL, words),
+	assert_int_equal(run("setsid timeout 120 yes >&1 2>/dev/null & sleep 0.2",
+				 110 * NS_PER_SEC, NULL, words),
 		0);
-	assert_true(clock_mono_ns() - start_ns < 10 * NS_PER_SEC);
+	assert_true(clock_mono_ns() - start_ns < 100 * NS_PER_SEC);
 }
 
 static void what_others_may_write_is_not_run(void **state)
 {
 	struct hook hook = {
-		.path = script, .timeout_ns = 10 * NS_PER_SEC, .on_line = note_line};
+		.path = script, .timeout_ns = 60 * NS_PER_SEC, .on_line = note_line};
 	char words[HOOK_WORDS_SIZE];
 
 	(void)state;

@@ -130,7 +130,7 @@ static void what_is_no_regular_file_is_not_waited_for(void **state)
 	(void)snprintf(fifo, sizeof(fifo), "%s.fifo", file);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_int_equal(settings_init(&s), 0);
-	(void)alarm(10);
+	(void)alarm(120);
 	assert_int_equal(settings_read(&s, fifo, reason), -EINVAL);
 	assert_int_equal(settings_read(&s, "/dev/zero", reason), -EINVAL);
 	(void)alarm(0);

@@ -135,10 +135,10 @@ static void silent_clients_keep_nobody_waiting(void **state)
 	int64_t start_ns = clock_mono_ns();
 
 	expect_reply("hello", "{\"you said\": \"hello\"}");
-	assert_true(clock_mono_ns() - start_ns < NS_PER_SEC);
+	assert_true(clock_mono_ns() - start_ns < 4 * NS_PER_SEC);
 	/* and are shown out after a while */
 	assert_int_equal(recv(fds[0], &byte, 1, 0), 0);
-	assert_true(clock_mono_ns() - start_ns < 10 * NS_PER_SEC);
+	assert_true(clock_mono_ns() - start_ns < 60 * NS_PER_SEC);
 	control_stop(control);
 	for (size_t i = 0; i < 20; i++)
 		close(fds[i]);
@@ -252,7 +252,7 @@ static void *call_hold(void *arg)
 
 static void wait_for_holding(int count)
 {
-	int64_t deadline_ns = clock_mono_ns() + 20 * NS_PER_SEC;
+	int64_t deadline_ns = clock_mono_ns() + 120 * NS_PER_SEC;
 
 	while (atomic_load(&holding) != count && clock_mono_ns() < deadline_ns)
 		(void)usleep(1000);
