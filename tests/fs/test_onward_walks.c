@@ -7,6 +7,7 @@
 
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/epoch.h"
+#include "cache/content/fetch/ahead.h"
 #include "cache/view/view.h"
 #include "fs/session/onward_walks.h"
 
@@ -25,6 +26,7 @@ static struct built_catalog
 	*others[2]; /* another version of a package, and the root with it */
 static struct built_catalog *root;
 static size_t package_count;
+static uint32_t frame_bytes; /* of the packages that are added */
 static struct view *view;
 static struct onward_walks walks;
 static atomic_bool is_ending;
@@ -66,6 +68,7 @@ static int make(void **state)
 	fake = fake_source_new();
 	cache_make(&noting);
 	package_count = 0;
+	frame_bytes = FRAME_MAX_BYTES;
 	atomic_store(&is_ending, false);
 	is_held = false;
 	on_asked = NULL;
@@ -121,7 +124,9 @@ static struct built_catalog *build_package(size_t i, uint64_t bytes, unsigned in
 
 	if (bytes) {
 		built_fill(data, bytes, seed);
-		builder_file(b, BUILDER_TOP, "file", data, bytes, CHUNK);
+		builder_frame_bytes(b, frame_bytes);
+		builder_file(b, BUILDER_TOP, "file", data, bytes,
+			frame_bytes < CHUNK ? frame_bytes : CHUNK);
 	}
 	return builder_finish(b);
 }
@@ -268,16 +273,18 @@ static void packages_in_another_order_are_no_walk(void **state)
 static void it_is_no_more_than_what_comes_in_8_seconds(void **state)
 {
 	(void)state;
-	add_packages(20, 64 * KIB);
+	add_packages(24, 64 * KIB);
 	show_all();
 	come(0);
 	come_after(4000, 1);
 	expect_asked(2, 4, 64 * KIB);
 	/* by the pace of the last one, not of all of them */
-	come(2);
-	expect_asked(2, 15, 64 * KIB);
-	come_after(100000, 3);
-	expect_asked(2, 15, 64 * KIB);
+	come_after(4000, 2);
+	expect_asked(2, 5, 64 * KIB);
+	come(3);
+	expect_asked(2, 20, 64 * KIB);
+	come_after(100000, 4);
+	expect_asked(2, 20, 64 * KIB);
 }
 
 static void it_is_no_more_than_16_mib(void **state)
@@ -309,17 +316,18 @@ static void it_is_no_more_than_16_packages(void **state)
 static void a_package_that_was_gone_through_begins_no_other_walk(void **state)
 {
 	(void)state;
-	add_packages(30, 64 * KIB);
+	add_packages(20, 2 * MIB);
 	show_all();
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 3; i++)
 		come(i);
+	expect_asked(2, 11, 2 * MIB);
 	size_t before = asked_count;
 
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 3; i++)
 		come(i);
 	assert_int_equal(asked_count, before);
 	/* the walk has not ended by it */
-	come(5);
+	come(3);
 	assert_true(asked_count > before);
 	/* much later it is somebody else */
 	let_go();
@@ -370,6 +378,22 @@ static void beyond_a_package_of_which_not_all_is_asked_for_nothing_is(void **sta
 	/* who reads in it asks for the rest of it himself */
 	come(3);
 	assert_int_equal(asked_bytes_of(packages[4]), 64 * KIB);
+}
+
+/* As many frames as a reader reads ahead, though they are small. */
+static void so_it_is_beyond_a_package_of_very_many_frames(void **state)
+{
+	(void)state;
+	add_packages(2, MIB);
+	frame_bytes = KIB;
+	add_packages(1, 200 * KIB);
+	frame_bytes = FRAME_MAX_BYTES;
+	add_packages(2, 64 * KIB);
+	show_all();
+	come(0);
+	come(1);
+	assert_int_equal(asked_bytes_of(packages[2]), AHEAD_FRAMES * KIB);
+	assert_int_equal(asked_bytes_of(packages[3]), 0);
 }
 
 /* Nobody is seen going through them. */
@@ -426,11 +450,13 @@ static void while_the_background_is_held_nothing_is_fetched(void **state)
 	come(0);
 	come(1);
 	come(2);
+	come(3);
 	assert_int_equal(asked_count, 0);
 	expect_catalogs(0);
 	/* it is the same walk still */
 	is_held = false;
-	come(3);
+	built_keep(packages[4], catalogs);
+	come(4);
 	expect_catalogs(1);
 }
 
@@ -543,6 +569,7 @@ int main(void)
 		T(four_walks_go_on_side_by_side),
 		T(of_five_the_one_who_came_first_is_forgotten),
 		T(beyond_a_package_of_which_not_all_is_asked_for_nothing_is),
+		T(so_it_is_beyond_a_package_of_very_many_frames),
 		T(packages_of_which_nothing_is_fetched_are_passed_over),
 		T(who_takes_one_package_causes_no_other_catalog_to_be_fetched),
 		T(a_catalog_that_is_not_here_is_fetched_for_the_next_time),

@@ -11,6 +11,7 @@ struct frame_request *asked[MOST];
 size_t asked_count;
 size_t asked_frames;
 unsigned int hurried;
+bool is_held;
 uint8_t *large;
 
 static void note_frames(struct source *source, struct frame_request *rq)
@@ -27,8 +28,15 @@ static void note_hurry(struct source *source)
 	hurried++;
 }
 
-static const struct source_ops noting_ops = {
-	.fetch_frames = note_frames, .hurry = note_hurry};
+static bool is_background_free(struct source *source)
+{
+	(void)source;
+	return !is_held;
+}
+
+static const struct source_ops noting_ops = {.fetch_frames = note_frames,
+	.hurry = note_hurry,
+	.is_background_free = is_background_free};
 static struct source noting = {.ops = &noting_ops};
 
 void let_go(void)
@@ -89,6 +97,7 @@ int make_noting_of(struct built_catalog *(*build_it)(void))
 	open_store(&noting);
 	asked_frames = 0;
 	hurried = 0;
+	is_held = false;
 	return r;
 }
 

@@ -18,6 +18,9 @@ extern size_t asked_count;
 extern size_t asked_frames; /* in all, since the setup */
 extern unsigned int hurried;
 
+/* Whether the background is paused, or limited. */
+extern bool is_held;
+
 /* What /large says, in a test whose tree has one. */
 extern uint8_t *large;
 

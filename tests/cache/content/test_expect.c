@@ -151,6 +151,21 @@ static void what_can_be_copied_is_not_expected_from_the_source(void **state)
 	catalog_close(other);
 }
 
+static void while_the_background_is_held_nothing_is_expected(void **state)
+{
+	uint64_t bytes = 1;
+
+	(void)state;
+	is_held = true;
+	assert_false(content_may_expect(store));
+	assert_false(content_expect(store, catalog, UINT64_MAX, &bytes));
+	assert_int_equal(bytes, 0);
+	assert_int_equal(asked_count, 0);
+	is_held = false;
+	assert_true(content_may_expect(store));
+	assert_true(content_expect(store, catalog, UINT64_MAX, &bytes));
+}
+
 static void without_a_source_nothing_is_expected(void **state)
 {
 	uint64_t bytes = 1;
@@ -293,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			the_next_version_copies_from_what_was_gone_through, make_mixed,
 			drop_noting),
+		T(while_the_background_is_held_nothing_is_expected),
 		T(without_a_source_nothing_is_expected),
 		cmocka_unit_test_setup_teardown(
 			who_goes_through_a_catalog_is_told_of_once, make_small,

@@ -207,6 +207,20 @@ static void who_joins_what_has_waited_for_long_is_served(void **state)
 	close_all();
 }
 
+/* Once: each further try goes by the same deadline, else it would never end. */
+static void who_joins_what_fails_is_told_in_time(void **state)
+{
+	(void)state;
+	open_with("500", NULL);
+	set(0, true);
+	wait_fetch_frames(&w[0], source, 0, DEPOT_FRAMES, 2000);
+	usleep(200 * 1000);
+	atomic_store(&w[0].frames.is_awaited, true);
+	source_hurry(source);
+	assert_int_equal(wait_end(&w[0], 20), -EHOSTUNREACH);
+	close_all();
+}
+
 static void from_a_local_path_it_keeps_to_its_rate_too(void **state)
 {
 	int64_t start_ns = clock_mono_ns();
@@ -263,6 +277,7 @@ int main(void)
 		cmocka_unit_test(it_stops_for_a_demand_and_goes_on_where_it_was),
 		cmocka_unit_test(a_demand_waits_for_no_rate_and_no_window),
 		cmocka_unit_test(who_joins_what_has_waited_for_long_is_served),
+		cmocka_unit_test(who_joins_what_fails_is_told_in_time),
 		cmocka_unit_test(from_a_local_path_it_keeps_to_its_rate_too),
 		cmocka_unit_test(when_idle_is_wanted_an_idle_line_is_used),
 		cmocka_unit_test(shutdown_ends_what_is_paused_and_what_is_held),
