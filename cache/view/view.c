@@ -149,6 +149,12 @@ int view_enter_local(
 	return enter(view, node, out, NULL, false);
 }
 
+void view_note_names(const struct view_dir *dir)
+{
+	if (!atomic_load_explicit(&dir->slot->has_unlisted, memory_order_relaxed))
+		atomic_store(&dir->slot->has_unlisted, true);
+}
+
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 	struct view_node *out)
 {
@@ -156,8 +162,6 @@ int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 	uint32_t at = catalog_entry(dir->catalog, index)->link;
 	struct view_slot *slot = dir->room->owner;
 
-	if (!atomic_load_explicit(&dir->slot->has_unlisted, memory_order_relaxed))
-		atomic_store(&dir->slot->has_unlisted, true);
 	if (!dir->room->slots) {
 		set_node(out, dir->room, at, slot, slot_node_id(slot, at));
 		return 0;

@@ -94,6 +94,10 @@ int view_enter_local(struct view *view, const struct view_node *node,
 int view_child(struct view *view, const struct view_dir *dir, uint32_t index,
 	struct view_node *out) WARN_UNUSED;
 
+/* Notes that the kernel is about to be told a name of the directory, before it is: who looks for
+ * himself does not, or the kernel would be told to forget what it never knew. */
+void view_note_names(const struct view_dir *dir);
+
 /* The node of the directory that holds `node` (the root's is the root). Errors as view_child(). */
 int view_parent(struct view *view, const struct view_node *node,
 	struct view_node *out) WARN_UNUSED;

@@ -45,7 +45,10 @@ static int find_child(
 		return r;
 	uint32_t index = catalog_lookup(dir.catalog, dir.index, name, len);
 
-	return index == CATALOG_NO_ENTRY ? -ENOENT : view_child(view, &dir, index, out);
+	if (index == CATALOG_NO_ENTRY)
+		return -ENOENT;
+	view_note_names(&dir);
+	return view_child(view, &dir, index, out);
 }
 
 /* The kernel has let go of a node, or was not told of it after all. */
@@ -184,6 +187,7 @@ static int list_children(
 	const struct catalog_entry *top = catalog_entry(dir->catalog, dir->index);
 	char name[CATALOG_NAME_MAX + 1];
 
+	view_note_names(dir);
 	l->first = from;
 	l->end = from;
 	for (uint32_t i = from; i < top->count; i++) {

@@ -117,6 +117,45 @@ static void what_nobody_remembers_goes_and_its_number_is_told_apart(void **state
 	assert_int_equal(usage().slots, before.slots + 1);
 }
 
+static size_t listed_superseded(void)
+{
+	struct view_changes *list;
+
+	assert_int_equal(view_list_superseded(view, &list), 0);
+	size_t count = list->count;
+
+	view_changes_free(list);
+	return count;
+}
+
+static void only_names_that_the_kernel_was_told_are_listed_again(void **state)
+{
+	struct view_node node;
+	struct view_node child;
+	struct view_dir dir;
+
+	(void)state;
+	show(flipped_small("one", "two"));
+	uint64_t b = remember("b");
+
+	(void)find("b/lib");
+	show(flipped_small("one", "TWO"));
+	assert_int_equal(usage().superseded, 1);
+	assert_int_equal(view_resolve(view, b, &node), 0);
+	assert_int_equal(view_enter(view, &node, &dir, NULL), 0);
+	(void)listed_superseded();
+	assert_int_equal(listed_superseded(), 0);
+	/* somebody in this process looks */
+	assert_int_equal(view_child(view, &dir, dir.index + 1, &child), 0);
+	assert_int_equal(listed_superseded(), 0);
+	view_note_names(&dir);
+	assert_true(listed_superseded() > 0);
+	assert_int_equal(listed_superseded(), 0);
+	assert_true(view_forget(view, b, 1));
+	view_reap(view);
+	assert_int_equal(usage().superseded, 0);
+}
+
 static void an_answer_that_is_on_its_way_keeps_what_it_names(void **state)
 {
 	struct view_node node;
@@ -398,6 +437,7 @@ int main(void)
 		T(who_is_inside_the_old_package_has_it_complete),
 		T(a_removed_directory_goes_on_for_who_is_in_it),
 		T(what_nobody_remembers_goes_and_its_number_is_told_apart),
+		T(only_names_that_the_kernel_was_told_are_listed_again),
 		T(an_answer_that_is_on_its_way_keeps_what_it_names),
 		T(a_flip_overtakes_a_fetch),
 		T(a_fetch_that_fails_behind_a_flip_is_no_error_for_who_waits),
