@@ -238,7 +238,7 @@ bool server_start_nginx(struct server *s, const char *dir, const char *log)
 		(void)execl("/usr/sbin/nginx", "nginx", "-c", conf, "-p", dir, NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 500 && !probe_port(s->port); i++)
+	for (int i = 0; i < 3000 && !probe_port(s->port); i++)
 		usleep(20 * 1000);
 	return true;
 }
@@ -357,6 +357,15 @@ int wait_end(struct waited *w, int seconds)
 	r = w->is_done ? w->error : -1;
 	mutex_unlock(&w->lock);
 	return r;
+}
+
+bool wait_is_done(struct waited *w)
+{
+	mutex_lock(&w->lock);
+	bool is_done = w->is_done;
+
+	mutex_unlock(&w->lock);
+	return is_done;
 }
 
 unsigned int wait_delivered(struct waited *w)

@@ -81,3 +81,4 @@ int wait_end(struct waited *w, int seconds);
 
 /* How many frames it has been given until now. */
 unsigned int wait_delivered(struct waited *w);
+bool wait_is_done(struct waited *w);

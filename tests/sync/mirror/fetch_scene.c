@@ -60,7 +60,8 @@ void wait_shut_down(struct waited *w, size_t count, struct fetcher *fetcher)
 	int64_t start_ns = clock_mono_ns();
 
 	fetcher_free(fetcher);
-	assert_true(clock_mono_ns() - start_ns < NS_PER_SEC);
+	/* not the time-outs: their errors are others */
+	assert_true(clock_mono_ns() - start_ns < 30 * NS_PER_SEC);
 	for (size_t i = 0; i < count; i++) {
 		assert_true(w[i].is_done);
 		assert_int_equal(w[i].error, -ECANCELED);

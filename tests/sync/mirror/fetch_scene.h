@@ -17,6 +17,12 @@
 
 #define TIMEOUT_MS 1500
 
+/* Of what is to succeed, or to fail for another reason than that its time is up: a busy machine is none. */
+#define PATIENT_MS 120000
+
+/* In which what would wait for ever is told from what is slow. */
+#define PATIENT_S 120
+
 extern struct depot depot;
 
 int make_depot(void **state);

@@ -73,7 +73,8 @@ void finish(void)
 
 int follow(const char *urls, const char *channel)
 {
-	const struct fetcher_config config = {.urls = urls, .timeout_ms = 1000};
+	const struct fetcher_config config = {
+		.urls = urls, .timeout_ms = FOLLOW_TIMEOUT_MS};
 
 	result = (struct follower_result){0};
 	assert_int_equal(fetcher_new(&config, &fetcher), 0);
@@ -87,7 +88,8 @@ int follow(const char *urls, const char *channel)
 
 void begin(const char *urls)
 {
-	const struct fetcher_config config = {.urls = urls, .timeout_ms = 1000};
+	const struct fetcher_config config = {
+		.urls = urls, .timeout_ms = FOLLOW_TIMEOUT_MS};
 
 	assert_int_equal(fetcher_new(&config, &fetcher), 0);
 	assert_int_equal(follower_new(cache_fd, &ring, "stable", fetcher, &follower), 0);

@@ -16,6 +16,9 @@
 
 #include <cmocka.h>
 
+/* Of what is asked: long enough for a busy machine. */
+#define FOLLOW_TIMEOUT_MS 8000
+
 #define ID "0123456789abcdef0123456789abcdef"
 
 /* When heads are published. */

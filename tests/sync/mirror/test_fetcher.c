@@ -11,15 +11,15 @@
 #include <unistd.h>
 
 /* Fetches frames through `urls`; returns what done() said and how many were taken. */
-static int fetch(
-	const char *urls, size_t first, size_t count, unsigned int *out_delivered)
+static int fetch_until(const char *urls, size_t first, size_t count, int deadline_ms,
+	unsigned int *out_delivered)
 {
 	struct fetcher *fetcher = open_fetcher(urls);
 	struct waited w;
 
 	wait_init(&w, &depot);
-	wait_fetch_frames(&w, fetcher_source(fetcher), first, count, 2 * TIMEOUT_MS);
-	int r = wait_end(&w, 20);
+	wait_fetch_frames(&w, fetcher_source(fetcher), first, count, deadline_ms);
+	int r = wait_end(&w, 2 * PATIENT_S);
 
 	fetcher_free(fetcher);
 	*out_delivered = w.delivered;
@@ -27,12 +27,18 @@ static int fetch(
 	return r;
 }
 
-static int fetch_bad(const char *mode, unsigned int *out_delivered)
+static int fetch(
+	const char *urls, size_t first, size_t count, unsigned int *out_delivered)
+{
+	return fetch_until(urls, first, count, PATIENT_MS, out_delivered);
+}
+
+static int fetch_bad(const char *mode, int deadline_ms, unsigned int *out_delivered)
 {
 	struct server server;
 
 	server_start(&server, depot.dir, mode, NULL, NULL);
-	int r = fetch(server.url, 0, DEPOT_FRAMES, out_delivered);
+	int r = fetch_until(server.url, 0, DEPOT_FRAMES, deadline_ms, out_delivered);
 
 	server_stop(&server);
 	return r;
@@ -54,7 +60,7 @@ static void frames_come_over_http(void **state)
 	unsigned int delivered;
 
 	(void)state;
-	assert_int_equal(fetch_bad("ok", &delivered), 0);
+	assert_int_equal(fetch_bad("ok", PATIENT_MS, &delivered), 0);
 	assert_int_equal(delivered, DEPOT_FRAMES);
 }
 
@@ -63,6 +69,8 @@ static void a_catalog_comes_whole_and_checked(void **state)
 	static const char *const modes[] = {"ok", "flip", "html", "short", "endless"};
 	static const int errors[] = {
 		0, -EBADMSG, -EHOSTUNREACH, -EHOSTUNREACH, -EHOSTUNREACH};
+	static const int deadlines_ms[] = {
+		PATIENT_MS, PATIENT_MS, TIMEOUT_MS, TIMEOUT_MS, TIMEOUT_MS};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
@@ -73,8 +81,8 @@ static void a_catalog_comes_whole_and_checked(void **state)
 		struct fetcher *fetcher = open_fetcher(server.url);
 
 		wait_init(&w, &depot);
-		wait_fetch_catalog(&w, fetcher_source(fetcher), TIMEOUT_MS);
-		assert_int_equal(wait_end(&w, 20), errors[i]);
+		wait_fetch_catalog(&w, fetcher_source(fetcher), deadlines_ms[i]);
+		assert_int_equal(wait_end(&w, PATIENT_S), errors[i]);
 		assert_int_equal(w.delivered, errors[i] == 0);
 		assert_int_equal(w.refused, 0);
 		fetcher_free(fetcher);
@@ -88,15 +96,16 @@ static void no_misbehaviour_gets_a_wrong_byte_through(void **state)
 	static const struct {
 		const char *mode;
 		int error;
+		int deadline_ms; /* of what ends by it alone */
 	} cases[] = {
-		{"404", -ENOENT},
-		{"500", -EHOSTUNREACH},
-		{"redirect", -EHOSTUNREACH},
-		{"no-range", -EHOSTUNREACH},
-		{"html", -EHOSTUNREACH},
-		{"hang", -EHOSTUNREACH},
-		{"drip", -EHOSTUNREACH},
-		{"flip", -EBADMSG},
+		{"404", -ENOENT, PATIENT_MS},
+		{"500", -EHOSTUNREACH, 2 * TIMEOUT_MS},
+		{"redirect", -EHOSTUNREACH, 2 * TIMEOUT_MS},
+		{"no-range", -EHOSTUNREACH, 2 * TIMEOUT_MS},
+		{"html", -EHOSTUNREACH, 2 * TIMEOUT_MS},
+		{"hang", -EHOSTUNREACH, 2 * TIMEOUT_MS},
+		{"drip", -EHOSTUNREACH, 2 * TIMEOUT_MS},
+		{"flip", -EBADMSG, PATIENT_MS},
 	};
 
 	(void)state;
@@ -105,8 +114,10 @@ static void no_misbehaviour_gets_a_wrong_byte_through(void **state)
 		int64_t start_ns = clock_mono_ns();
 
 		print_message("mode %s\n", cases[i].mode);
-		assert_int_equal(fetch_bad(cases[i].mode, &delivered), cases[i].error);
-		assert_true(clock_mono_ns() - start_ns < 4 * TIMEOUT_MS * NS_PER_MS);
+		assert_int_equal(
+			fetch_bad(cases[i].mode, cases[i].deadline_ms, &delivered),
+			cases[i].error);
+		assert_true(clock_mono_ns() - start_ns < PATIENT_MS / 2 * NS_PER_MS);
 		if (cases[i].error != -EBADMSG)
 			assert_int_equal(delivered, 0);
 	}
@@ -127,8 +138,8 @@ static void what_a_source_has_not_is_told_with_its_address(void **state)
 	assert_int_equal(st.missing, 0);
 	assert_string_equal(st.missing_last, "");
 	wait_init(&w, &depot);
-	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, TIMEOUT_MS);
-	assert_int_equal(wait_end(&w, 20), -ENOENT);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, PATIENT_MS);
+	assert_int_equal(wait_end(&w, PATIENT_S), -ENOENT);
 	source_status(fetcher_source(fetcher), &st);
 	(void)snprintf(wanted, sizeof(wanted), "%s: HTTP 404", server.url);
 	assert_int_equal(st.missing, 1);
@@ -148,7 +159,8 @@ static void a_broken_body_is_continued_where_it_broke(void **state)
 		unsigned int delivered;
 
 		server_start(&server, depot.dir, modes[i], NULL, NULL);
-		(void)fetch(server.url, 0, DEPOT_FRAMES, &delivered);
+		(void)fetch_until(
+			server.url, 0, DEPOT_FRAMES, 4 * TIMEOUT_MS, &delivered);
 		server_stop(&server);
 		/* each try brings half of what is left, none of it twice */
 		assert_in_range(delivered, DEPOT_FRAMES / 2 - 1, DEPOT_FRAMES);
@@ -160,7 +172,7 @@ static void an_endless_body_brings_what_was_asked_for_and_no_more(void **state)
 	unsigned int delivered;
 
 	(void)state;
-	assert_int_equal(fetch_bad("endless", &delivered), 0);
+	assert_int_equal(fetch_bad("endless", PATIENT_MS, &delivered), 0);
 	assert_int_equal(delivered, DEPOT_FRAMES);
 }
 
@@ -190,8 +202,8 @@ static int64_t fetch_within(struct fetcher *fetcher, size_t count)
 	struct waited w;
 
 	wait_init(&w, &depot);
-	wait_fetch_frames(&w, fetcher_source(fetcher), 0, count, 60000);
-	assert_int_equal(wait_end(&w, 60), 0);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, count, PATIENT_MS);
+	assert_int_equal(wait_end(&w, PATIENT_S), 0);
 	assert_int_equal(w.delivered, count);
 	wait_release(&w);
 	return (clock_mono_ns() - start_ns) / NS_PER_MS;
@@ -199,18 +211,25 @@ static int64_t fetch_within(struct fetcher *fetcher, size_t count)
 
 static void a_tarpit_does_not_keep_from_a_healthy_source(void **state)
 {
+	struct source_status st;
 	struct server tarpit;
 	char urls[256];
 
 	(void)state;
 	server_start(&tarpit, depot.dir, "tarpit", NULL, NULL);
 	(void)snprintf(urls, sizeof(urls), "%s,%s", tarpit.url, depot.url);
-	struct fetcher *fetcher = open_fetcher(urls);
+	/* the healthy one has a third of its time to bring what takes the tarpit most of a minute */
+	struct fetcher *fetcher = open_patient_fetcher(urls, 6 * TIMEOUT_MS);
 
-	assert_true(fetch_within(fetcher, DEPOT_FRAMES) < TIMEOUT_MS);
+	(void)fetch_within(fetcher, DEPOT_FRAMES);
+	source_status(fetcher_source(fetcher), &st);
+	assert_int_equal(st.requests, 2);
+	assert_string_equal(st.url, depot.url);
 	/* and for a while it comes last */
-	for (int i = 0; i < 3; i++) {
-		assert_true(fetch_within(fetcher, DEPOT_FRAMES) < TIMEOUT_MS / 3);
+	for (uint64_t i = 1; i <= 3; i++) {
+		(void)fetch_within(fetcher, DEPOT_FRAMES);
+		source_status(fetcher_source(fetcher), &st);
+		assert_int_equal(st.requests, 2 + i);
 		usleep(300 * 1000);
 	}
 	fetcher_free(fetcher);
@@ -235,7 +254,7 @@ static void a_tarpit_is_better_than_nothing(void **state)
 		struct fetcher *fetcher = open_fetcher(urls);
 
 		/* four frames are some four seconds' worth */
-		assert_in_range(fetch_within(fetcher, 4), 2 * TIMEOUT_MS, 6 * TIMEOUT_MS);
+		assert_true(fetch_within(fetcher, 4) >= 2 * TIMEOUT_MS);
 		fetcher_free(fetcher);
 	}
 	server_stop(&dead);
@@ -256,12 +275,14 @@ static void headers_without_end_are_the_sources_fault(void **state)
 
 		server_start(&server, depot.dir, modes[i], NULL, NULL);
 		(void)snprintf(urls, sizeof(urls), "%s,%s", server.url, depot.url);
-		struct fetcher *patient = open_patient_fetcher(urls, 4 * TIMEOUT_MS);
+		struct fetcher *patient = open_patient_fetcher(urls, PATIENT_MS);
 
 		/* it shows before the third of a time-out in which a source must get on */
-		assert_true(fetch_within(patient, DEPOT_FRAMES) < TIMEOUT_MS);
+		assert_true(fetch_within(patient, DEPOT_FRAMES) < PATIENT_MS / 4);
 		fetcher_free(patient);
-		assert_int_equal(fetch(server.url, 0, 1, &delivered), -EHOSTUNREACH);
+		assert_int_equal(
+			fetch_until(server.url, 0, 1, 2 * TIMEOUT_MS, &delivered),
+			-EHOSTUNREACH);
 		struct fetcher *fetcher = open_fetcher(server.url);
 
 		assert_int_equal(
@@ -282,8 +303,8 @@ static void a_missing_pack_is_not_a_dead_source(void **state)
 	(void)state;
 	other.pack.bytes[0] ^= 0xff;
 	wait_init(&w, &other);
-	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, TIMEOUT_MS);
-	assert_int_equal(wait_end(&w, 20), -ENOENT);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, PATIENT_MS);
+	assert_int_equal(wait_end(&w, PATIENT_S), -ENOENT);
 	fetcher_free(fetcher);
 	wait_release(&w);
 }
@@ -296,8 +317,8 @@ static void a_receivers_own_error_ends_the_request(void **state)
 	(void)state;
 	wait_init(&w, &depot);
 	w.receiver_error = -ENOSPC;
-	wait_fetch_frames(&w, fetcher_source(fetcher), 0, DEPOT_FRAMES, TIMEOUT_MS);
-	assert_int_equal(wait_end(&w, 20), -ENOSPC);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 0, DEPOT_FRAMES, PATIENT_MS);
+	assert_int_equal(wait_end(&w, PATIENT_S), -ENOSPC);
 	fetcher_free(fetcher);
 	wait_release(&w);
 }
@@ -311,8 +332,8 @@ static void frames_beyond_their_pack_are_never_asked_for(void **state)
 	(void)state;
 	other.frames[1].offset = other.pack_bytes - 10;
 	wait_init(&w, &other);
-	wait_fetch_frames(&w, fetcher_source(fetcher), 1, 1, TIMEOUT_MS);
-	assert_int_equal(wait_end(&w, 20), -EBADMSG);
+	wait_fetch_frames(&w, fetcher_source(fetcher), 1, 1, PATIENT_MS);
+	assert_int_equal(wait_end(&w, PATIENT_S), -EBADMSG);
 	fetcher_free(fetcher);
 	wait_release(&w);
 }
@@ -329,7 +350,7 @@ static void shutdown_ends_what_waits(void **state)
 
 	wait_init_all(w, COUNT, FETCH_DEMAND);
 	for (size_t i = 0; i < COUNT; i++)
-		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 2, TIMEOUT_MS);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 2, PATIENT_MS);
 	usleep(50 * 1000);
 	wait_shut_down(w, COUNT, fetcher);
 	server_stop(&server);
@@ -348,8 +369,8 @@ static void many_requests_at_once_all_end_well(void **state)
 	wait_init_all(w, COUNT, FETCH_DEMAND);
 	for (size_t i = 0; i < COUNT; i++)
 		wait_fetch_frames(&w[i], fetcher_source(fetcher), i % DEPOT_FRAMES,
-			1 + i % (DEPOT_FRAMES - i % DEPOT_FRAMES), 60000);
-	wait_end_all(w, COUNT, 60);
+			1 + i % (DEPOT_FRAMES - i % DEPOT_FRAMES), PATIENT_MS);
+	wait_end_all(w, COUNT, PATIENT_S);
 	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(w[i].delivered, w[i].frames.frame_count);
 	struct source_status st;
@@ -377,10 +398,10 @@ static void slow_receivers_hold_the_network_back_and_lose_nothing(void **state)
 		wait_init_all(w, COUNT, FETCH_DEMAND);
 		for (size_t i = 0; i < COUNT; i++) {
 			w[i].delay_us = 3000;
-			wait_fetch_frames(
-				&w[i], fetcher_source(fetcher), 0, DEPOT_FRAMES, 60000);
+			wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, DEPOT_FRAMES,
+				PATIENT_MS);
 		}
-		wait_end_all(w, COUNT, 60);
+		wait_end_all(w, COUNT, PATIENT_S);
 		for (size_t i = 0; i < COUNT; i++)
 			assert_int_equal(w[i].delivered, DEPOT_FRAMES);
 		fetcher_free(fetcher);
@@ -404,10 +425,10 @@ static void a_queue_for_a_dead_source_moves_to_a_living_one(void **state)
 
 	wait_init_all(w, COUNT, FETCH_DEMAND);
 	for (size_t i = 0; i < COUNT; i++)
-		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 1, 60000);
-	wait_end_all(w, COUNT, 30);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), 0, 1, PATIENT_MS);
+	wait_end_all(w, COUNT, PATIENT_S);
 	/* not one time-out after the other */
-	assert_true(clock_mono_ns() - start_ns < COUNT / 10 * TIMEOUT_MS * NS_PER_MS);
+	assert_true(clock_mono_ns() - start_ns < COUNT / 2 * TIMEOUT_MS * NS_PER_MS);
 	fetcher_free(fetcher);
 	wait_release_all(w, COUNT);
 	server_stop(&server);
@@ -419,23 +440,23 @@ static void a_reader_takes_what_it_joins_out_of_the_queue(void **state)
 	enum { COUNT = 20 };
 	static struct waited w[COUNT];
 	struct server server;
-	int64_t start_ns = clock_mono_ns();
 
 	(void)state;
 	/* hangs for as many as read-ahead may have under way */
 	server_start_for(&server, depot.dir, "hang", "14");
-	struct fetcher *fetcher = open_fetcher(server.url);
+	struct fetcher *fetcher = open_patient_fetcher(server.url, 8 * TIMEOUT_MS);
+	int64_t start_ns = clock_mono_ns();
 
 	wait_init_all(w, COUNT, FETCH_READ_AHEAD);
 	for (size_t i = 0; i < COUNT; i++)
-		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, 60000);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, PATIENT_MS);
 	usleep(100 * 1000);
 	assert_false(w[COUNT - 1].is_done);
 	atomic_store(&w[COUNT - 1].frames.is_awaited, true);
 	source_hurry(fetcher_source(fetcher));
-	assert_int_equal(wait_end(&w[COUNT - 1], 20), 0);
-	assert_true(clock_mono_ns() - start_ns < TIMEOUT_MS * NS_PER_MS);
-	wait_end_all(w, COUNT, 20);
+	assert_int_equal(wait_end(&w[COUNT - 1], PATIENT_S), 0);
+	assert_true(clock_mono_ns() - start_ns < 8 * TIMEOUT_MS * NS_PER_MS);
+	wait_end_all(w, COUNT, PATIENT_S);
 	fetcher_free(fetcher);
 	wait_release_all(w, COUNT);
 	server_stop(&server);
@@ -443,6 +464,8 @@ static void a_reader_takes_what_it_joins_out_of_the_queue(void **state)
 
 static void a_mirror_long_offline_fails_fast(void **state)
 {
+	struct source_status st;
+	int64_t ended_ns = 0;
 	struct server server;
 	struct waited w;
 
@@ -452,20 +475,26 @@ static void a_mirror_long_offline_fails_fast(void **state)
 
 	wait_init(&w, &depot);
 	wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, 2 * TIMEOUT_MS);
-	assert_int_equal(wait_end(&w, 20), -EHOSTUNREACH);
+	assert_int_equal(wait_end(&w, PATIENT_S), -EHOSTUNREACH);
 	wait_release(&w);
 	usleep(TIMEOUT_MS * 1000);
-	/* the second one after a failed quick attempt costs nothing at all */
+	/* the second one after a failed quick attempt costs nothing at all, for half a second */
 	for (int i = 0; i < 3; i++) {
 		int64_t start_ns = clock_mono_ns();
+		bool is_soon = i && start_ns - ended_ns < 200 * NS_PER_MS;
+
+		source_status(fetcher_source(fetcher), &st);
+		uint64_t requests = st.requests;
 
 		wait_init(&w, &depot);
-		wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, 20 * TIMEOUT_MS);
-		assert_int_equal(wait_end(&w, 20), -EHOSTUNREACH);
+		wait_fetch_frames(&w, fetcher_source(fetcher), 0, 1, PATIENT_MS);
+		assert_int_equal(wait_end(&w, PATIENT_S), -EHOSTUNREACH);
 		wait_release(&w);
-		int64_t took_ms = (clock_mono_ns() - start_ns) / NS_PER_MS;
-
-		assert_true(took_ms < (i ? 100 : TIMEOUT_MS + 500));
+		ended_ns = clock_mono_ns();
+		assert_true(ended_ns - start_ns < PATIENT_MS / 4 * NS_PER_MS);
+		source_status(fetcher_source(fetcher), &st);
+		if (is_soon)
+			assert_int_equal(st.requests, requests);
 	}
 	fetcher_free(fetcher);
 	server_stop(&server);
@@ -541,7 +570,8 @@ static void a_small_object_does_not_take_for_ever(void **state)
 
 	assert_int_equal(fetcher_fetch_small(fetcher, object, 4 << 20, 0, &out, reason),
 		-EHOSTUNREACH);
-	assert_true(clock_mono_ns() - start_ns < 2 * TIMEOUT_MS * NS_PER_MS);
+	/* all of it takes most of a minute */
+	assert_true(clock_mono_ns() - start_ns < 20 * NS_PER_SEC);
 	fetcher_free(fetcher);
 	server_stop(&tarpit);
 }

@@ -12,8 +12,6 @@
 #define NOW   (1000 * NS_PER_SEC)
 #define COUNT 48
 
-#define PATIENT_MS 20000
-
 static const char http[] = "http://depot.example/pack/a";
 
 static const struct transfer small = {.url = http, .length = PLACES_SMALL_BYTES};
@@ -207,7 +205,7 @@ static struct crowd look(void)
 	char text[64];
 
 	assert_int_equal(
-		fetcher_fetch_small(observer, "crowd", 64, TIMEOUT_MS, &out, reason), 0);
+		fetcher_fetch_small(observer, "crowd", 64, PATIENT_MS, &out, reason), 0);
 	(void)snprintf(text, sizeof(text), "%.*s", (int)out.len, (const char *)out.data);
 	/* NOLINTNEXTLINE(cert-err34-c): our own server's */
 	assert_int_equal(
@@ -218,7 +216,7 @@ static struct crowd look(void)
 
 static void wait_for_crowd(unsigned int now)
 {
-	int64_t until_ns = clock_mono_ns() + 20 * NS_PER_SEC;
+	int64_t until_ns = clock_mono_ns() + PATIENT_S * NS_PER_SEC;
 
 	while (look().now < now) {
 		assert_true(clock_mono_ns() < until_ns);
@@ -231,7 +229,7 @@ static void start(size_t first, size_t count, size_t frames, enum fetch_class cl
 	wait_init_all(w + first, count, class);
 	for (size_t i = first; i < first + count; i++)
 		wait_fetch_frames(&w[i], fetcher_source(fetcher), i % (DEPOT_FRAMES - 8),
-			frames, 60000);
+			frames, PATIENT_MS);
 }
 
 static uint64_t tries(void)
@@ -245,7 +243,7 @@ static uint64_t tries(void)
 /* Each at its first try: what is given up while it is held still counts as there. */
 static void end(size_t count)
 {
-	wait_end_all(w, count, 20);
+	wait_end_all(w, count, PATIENT_S);
 	wait_release_all(w, count);
 	assert_int_equal(tries(), count);
 }
@@ -295,7 +293,7 @@ static void a_reader_of_much_finds_room_beside_small_read_ahead(void **state)
  * Returns how many were wanted still. */
 static size_t let_go(void)
 {
-	int64_t until_ns = clock_mono_ns() + 20 * NS_PER_SEC;
+	int64_t until_ns = clock_mono_ns() + PATIENT_S * NS_PER_SEC;
 	size_t count = 0;
 
 	while (look().connections > 8 + 1) {
@@ -304,7 +302,7 @@ static size_t let_go(void)
 		if (count == 8)
 			continue;
 		start(0, 1, 1, FETCH_DEMAND);
-		wait_end_all(w, 1, 20);
+		wait_end_all(w, 1, PATIENT_S);
 		wait_release_all(w, 1);
 		count++;
 	}
@@ -324,7 +322,7 @@ static void a_server_of_ten_connections_fails_no_request(void **state)
 
 	assert_true(closed > 0);
 	start(0, COUNT, 1, FETCH_DEMAND);
-	wait_end_all(w, COUNT, 20);
+	wait_end_all(w, COUNT, PATIENT_S);
 	wait_release_all(w, COUNT);
 	assert_int_equal(tries(), count + COUNT);
 	assert_int_equal(look().closed, closed);

@@ -58,7 +58,7 @@ static void wait_for_port(int port)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 		.sin_port = htons((uint16_t)port)};
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 3000; i++) {
 		AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 		if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
@@ -90,26 +90,37 @@ static void stop(pid_t pid)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 }
 
-static int fetch_all(struct fetcher_config config)
+/* `deadline_ms`: of who does not get through. */
+static int fetch_all_within(struct fetcher_config config, int deadline_ms)
 {
 	struct fetcher *fetcher;
 	struct waited w[2];
 
-	config.timeout_ms = 3000;
+	config.timeout_ms = 15000;
 	assert_int_equal(fetcher_new(&config, &fetcher), 0);
 	wait_init(&w[0], &depot);
 	wait_init(&w[1], &depot);
-	wait_fetch_frames(&w[0], fetcher_source(fetcher), 0, DEPOT_FRAMES, 2000);
-	wait_fetch_catalog(&w[1], fetcher_source(fetcher), 2000);
-	int r = wait_end(&w[0], 20);
+	wait_fetch_frames(&w[0], fetcher_source(fetcher), 0, DEPOT_FRAMES, deadline_ms);
+	wait_fetch_catalog(&w[1], fetcher_source(fetcher), deadline_ms);
+	int r = wait_end(&w[0], 120);
 
-	assert_int_equal(wait_end(&w[1], 20), r);
+	assert_int_equal(wait_end(&w[1], 120), r);
 	fetcher_free(fetcher);
 	if (r == 0)
 		assert_int_equal(w[0].delivered, DEPOT_FRAMES);
 	wait_release(&w[0]);
 	wait_release(&w[1]);
 	return r;
+}
+
+static int fetch_all(struct fetcher_config config)
+{
+	return fetch_all_within(config, 60000);
+}
+
+static int fetch_in_vain(struct fetcher_config config)
+{
+	return fetch_all_within(config, 2000);
 }
 
 /* `limited` serves ten requests at a time, slowly enough for them to meet. */
@@ -174,7 +185,8 @@ static void nginx_serves_over_http_and_over_https_with_its_own_authority(void **
 	assert_int_equal(
 		fetch_all((struct fetcher_config){.urls = url, .cafile = cafile}), 0);
 	/* an authority that is not the system's is not trusted unless it is given */
-	assert_int_equal(fetch_all((struct fetcher_config){.urls = url}), -EHOSTUNREACH);
+	assert_int_equal(
+		fetch_in_vain((struct fetcher_config){.urls = url}), -EHOSTUNREACH);
 	stop(pid);
 }
 
@@ -201,17 +213,17 @@ static void fetch_single_frames(struct fetcher *fetcher)
 
 	for (size_t i = 0; i < LIMITED_COUNT; i++) {
 		wait_init(&w[i], &depot);
-		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, 20000);
+		wait_fetch_frames(&w[i], fetcher_source(fetcher), i, 1, 120000);
 	}
 	for (size_t i = 0; i < LIMITED_COUNT; i++) {
-		assert_int_equal(wait_end(&w[i], 20), 0);
+		assert_int_equal(wait_end(&w[i], 120), 0);
 		wait_release(&w[i]);
 	}
 }
 
 static void an_nginx_with_limit_conn_fails_no_request_and_is_asked_for_less(void **state)
 {
-	struct fetcher_config config = {.timeout_ms = 3000};
+	struct fetcher_config config = {.timeout_ms = 15000};
 	struct source_status status;
 	struct fetcher *fetcher;
 	int limited = free_port();
@@ -297,7 +309,7 @@ static void sshd_serves_to_those_who_know_its_key(void **state)
 				 .urls = url, .sshkey = sshkey, .knownhosts = known}),
 		0);
 	(void)snprintf(known, sizeof(known), "%s/unknown", work);
-	assert_int_equal(fetch_all((struct fetcher_config){
+	assert_int_equal(fetch_in_vain((struct fetcher_config){
 				 .urls = url, .sshkey = sshkey, .knownhosts = known}),
 		-EHOSTUNREACH);
 	stop(pid);
