@@ -442,8 +442,9 @@ static void a_reader_takes_what_it_joins_out_of_the_queue(void **state)
 	struct server server;
 
 	(void)state;
-	/* hangs for as many as read-ahead may have under way */
-	server_start_for(&server, depot.dir, "hang", "14");
+	/* hardly gets on with as many as read-ahead may have under way; were it silent, they would be
+	 * turned back */
+	server_start_for(&server, depot.dir, "drip", "14");
 	struct fetcher *fetcher = open_patient_fetcher(server.url, 8 * TIMEOUT_MS);
 	int64_t start_ns = clock_mono_ns();
 
