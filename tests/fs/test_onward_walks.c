@@ -166,7 +166,7 @@ static void show(size_t here)
 	const struct view_config config = {.catalogs = catalogs,
 		.source = &noting,
 		.root = root->ref,
-		.fetch_deadline_ns = NS_PER_SEC};
+		.fetch_deadline_ns = 120 * NS_PER_SEC};
 
 	assert_int_equal(view_new(&config, &view), 0);
 	assert_int_equal(view_load(view), 0);
@@ -499,7 +499,7 @@ static void wait_at_the_first(void)
 		pause_ms(50); /* who enters from now on is not waited for */
 	} else {
 		/* it may have been slow to begin, and wait for the second one */
-		for (int i = 0; i < 1000 && !atomic_load(&flip.is_over); i++)
+		for (int i = 0; i < 20000 && !atomic_load(&flip.is_over); i++)
 			pause_ms(1);
 		flip.was_over = atomic_load(&flip.is_over);
 	}

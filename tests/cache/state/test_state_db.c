@@ -603,7 +603,7 @@ static void a_hundred_thousand_changes_are_written_in_no_time(void **state)
 
 	print_message("100,000 changes: %lld ms\n", (long long)(took_ns / NS_PER_MS));
 	/* far from what it takes, and farther from what a transaction each would */
-	assert_true(took_ns < 20 * NS_PER_SEC);
+	assert_true(took_ns < 60 * NS_PER_SEC);
 	assert_int_equal(count_changes(1), count);
 }
 

@@ -235,7 +235,7 @@ static void who_joins_what_fails_is_told_in_time(void **state)
 	usleep(200 * 1000);
 	atomic_store(&w[0].frames.is_awaited, true);
 	source_hurry(source);
-	assert_int_equal(wait_end(&w[0], 20), -EHOSTUNREACH);
+	assert_int_equal(wait_end(&w[0], PATIENT_S), -EHOSTUNREACH);
 	close_all();
 }
 
