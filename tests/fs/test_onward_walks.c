@@ -9,11 +9,13 @@
 #include "cache/base/threads/epoch.h"
 #include "cache/content/fetch/ahead.h"
 #include "cache/view/view.h"
-#include "fs/session/onward_walks.h"
+#include "fs/session/onward.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #define KIB   UINT64_C(1024)
 #define MIB   (1024 * KIB)
@@ -33,14 +35,17 @@ static atomic_bool is_ending;
 static bool is_held; /* the background */
 static struct frame_request *asked[MOST];
 static size_t asked_count;
-static void (*on_asked)(void); /* NULL: nothing happens then */
+static struct mutex asked_lock; /* of both, where two threads ask */
+static void (*on_asked)(void);	/* NULL: nothing happens then */
 static int64_t now_ns;
 
 static void note_frames(struct source *source, struct frame_request *rq)
 {
 	(void)source;
+	mutex_lock(&asked_lock);
 	assert_true(asked_count < MOST);
 	asked[asked_count++] = rq;
+	mutex_unlock(&asked_lock);
 	if (on_asked)
 		on_asked();
 }
@@ -74,6 +79,7 @@ static int make(void **state)
 	on_asked = NULL;
 	now_ns = NS_PER_SEC;
 	clock_fake(now_ns);
+	mutex_init(&asked_lock);
 	return 0;
 }
 
@@ -104,6 +110,7 @@ static int drop(void **state)
 	}
 	built_free(root);
 	root = NULL;
+	mutex_release(&asked_lock);
 	return 0;
 }
 
@@ -555,6 +562,76 @@ static void who_goes_through_no_package_is_not_followed(void **state)
 	assert_int_equal(asked_count, 0);
 }
 
+static pthread_t reader;
+static atomic_bool is_blocked;
+static atomic_bool may_go_on;
+
+static void block_who_goes_on(void)
+{
+	if (pthread_equal(pthread_self(), reader))
+		return;
+	atomic_store(&is_blocked, true);
+	while (!atomic_load(&may_go_on))
+		(void)usleep(1000);
+}
+
+/* As a reader does of whom the store tells. */
+static void go_through(size_t i)
+{
+	AUTO_EPOCH epoch = epoch_enter();
+	struct view_package package;
+	const struct catalog *c;
+	uint64_t bytes;
+	char path[8];
+
+	path_of(i, path);
+	assert_int_equal(view_find_package(view, path, strlen(path), &package), 0);
+	assert_int_equal(view_package_catalog(view, &package, false, &c), 0);
+	assert_true(content_expect(contents, c, MIB, &bytes));
+	content_touch(contents, c, &c->contents[0]);
+}
+
+static size_t waiting(struct onward *o)
+{
+	mutex_lock(&o->lock);
+	size_t count = o->count;
+
+	mutex_unlock(&o->lock);
+	return count;
+}
+
+/* It reads a catalog from a slow disk, say. */
+static void of_those_that_come_meanwhile_8_wait(void **state)
+{
+	struct onward o;
+
+	(void)state;
+	add_packages(40, 4 * KIB);
+	show_all();
+	reader = pthread_self();
+	atomic_store(&is_blocked, false);
+	atomic_store(&may_go_on, false);
+	on_asked = block_who_goes_on;
+	assert_int_equal(onward_init(&o, view, contents), 0);
+	go_through(0);
+	go_through(1);
+	while (!atomic_load(&is_blocked))
+		(void)usleep(1000);
+	assert_int_equal(waiting(&o), 0);
+	for (size_t i = 0; i < 2 * ONWARD_QUEUED; i++) {
+		go_through(20 + i);
+		assert_int_equal(waiting(&o), i < ONWARD_QUEUED ? i + 1 : ONWARD_QUEUED);
+	}
+	atomic_store(&may_go_on, true);
+	while (waiting(&o))
+		(void)usleep(1000);
+	onward_stop(&o);
+	/* from then on nobody is listened to */
+	go_through(10);
+	assert_int_equal(waiting(&o), 0);
+	onward_release(&o);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -578,6 +655,7 @@ int main(void)
 		T(a_flip_waits_for_one_package_not_for_all),
 		T(a_package_that_a_flip_has_changed_is_asked_for),
 		T(who_goes_through_no_package_is_not_followed),
+		T(of_those_that_come_meanwhile_8_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
