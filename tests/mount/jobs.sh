@@ -210,7 +210,7 @@ has_phase fetching || fail "background work goes on outside of the windows: $(ph
 shows 6 || fail "the mount was switched over"
 assert_exit 0 "$DEPOTFS" jobs "$work/mnt"
 assert_says 'until the window opens'
-find "$work/mnt.cache/objects" -type f -delete
+find "$work/mnt.cache/objects" -ignore_readdir_race -type f -delete
 cmp "$work/tree/pkg/a/file" "$work/mnt/pkg/a/file"
 
 step "who waits for a window is told so once, until when, and how to go on at once"

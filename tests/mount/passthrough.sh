@@ -261,7 +261,7 @@ every_way pkg/big/1.0/sparse.bin
 storm 3
 drop_caches
 cmp "$work/tree/$other" "$work/mnt/$other"
-contents_open() { find -L "/proc/${daemon[mnt]}/fd" -maxdepth 1 -samefile "$(object_of "$1")" 2>/dev/null | grep -q .; }
+contents_open() { [ -n "$(find -L "/proc/${daemon[mnt]}/fd" -maxdepth 1 -samefile "$(object_of "$1")" 2>/dev/null)" ]; }
 object_of()
 {
 	local digest

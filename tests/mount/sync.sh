@@ -18,7 +18,7 @@ revision_of() { xattr "$1" revision; }
 json() { "$DEPOTFS" "$1" "$work/mnt" --json | jq -r "$2"; }
 
 # objects: what lies on the mirror's disk, by digest.
-objects() { find "$work/mnt.cache/objects" -type f ! -name 'tmp-*' -printf '%f\n' | sort; }
+objects() { find "$work/mnt.cache/objects" -ignore_readdir_race -type f ! -name 'tmp-*' -printf '%f\n' | sort; }
 
 # digests TREE: of what a tree's files hold.
 digests() { find "$1" -type f -size +0 -exec sha256sum {} + | cut -d' ' -f1 | sort -u; }
@@ -100,13 +100,20 @@ assert_equal "a dropped file" "$(cat "$work/mnt/pkg/b/1.0/VERSION")" "b 1.0"
 assert_state "$work/mnt/pkg/b/1.0/VERSION" stale
 
 step "full: exactly the master's tree, in the mount and on the disk"
-find "$work/mnt" -type f -exec cat {} + >/dev/null
+# what is read lands shortly
+digests "$work/mnt" >"$work/shown"
+all_landed() { [ -z "$(objects | comm -23 "$work/shown" -)" ]; }
+wait_for 60 all_landed
 objects >"$work/before"
 sync_mount mnt --full
 assert_same "$work/tree" "$work/mnt"
 [ ! -e "$work/mnt/pkg/b/1.0" ] || fail "a dropped package is still there"
 digests "$work/tree" >"$work/wanted"
-objects >"$work/after"
+for _ in {1..600}; do
+	objects >"$work/after"
+	! cmp -s "$work/wanted" "$work/after" || break
+	sleep 0.05
+done
 diff "$work/wanted" "$work/after" || fail "the disk holds something else than the tree"
 [ "$(comm -23 "$work/before" "$work/after" | wc -l)" -ge 11 ] ||
 	fail "the dropped content was never on the disk"
