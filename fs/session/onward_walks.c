@@ -14,8 +14,8 @@
 /* So many times what the walk has come through. */
 #define BYTES_GROWTH 4
 
-/* What it comes through in so much time, as it came through the last one: on a slow line who reads one of the files asked for must not wait for
- * all the others until his time is up. */
+/* What it comes through in so much time, as it came through the last one that was fetched: on a slow
+ * line who reads one of the files asked for must not wait for all the others until his time is up. */
 #define AHEAD_MS 8000
 
 static bool is_at(const struct view_package *package, const struct digest *digest)
@@ -107,13 +107,16 @@ static bool next_package(struct onward_walks *o, epoch_token *epoch, bool may_fe
 	return false;
 }
 
-/* Leaves out the first one asked for: it is being read. */
-static void come_to_first(struct onward_walk *w)
+/* Leaves out the first one asked for: it is being read. Returns how much of it was not here. */
+static uint64_t come_to_first(struct onward_walk *w)
 {
 	if (w->asked_count == 0)
-		return;
+		return UINT64_MAX; /* nobody knows; he who reads it missed something */
+	uint64_t bytes = w->asked[0].bytes;
+
 	w->asked_count--;
 	memmove(w->asked, w->asked + 1, w->asked_count * sizeof(w->asked[0]));
+	return bytes;
 }
 
 /* Goes from the first package to be read to the first one that was not asked for. What was asked for
@@ -135,15 +138,21 @@ static bool skip_asked(struct onward_walks *o, epoch_token *epoch, struct onward
 	return true;
 }
 
-/* Notes one package more. Returns how many bytes may be asked for. */
-static uint64_t come_through(struct onward_walk *w, uint64_t bytes)
+/* Notes one package more, and how much of it was not here. Returns how many bytes may be asked for. */
+static uint64_t come_through(struct onward_walk *w, uint64_t bytes, uint64_t missing)
 {
 	int64_t now_ns = clock_mono_ns();
-	uint64_t ms = (uint64_t)((now_ns - w->came_ns) / NS_PER_MS) + 1;
-	uint64_t most = w->last_bytes * AHEAD_MS / ms;
+
+	/* what the disk had says nothing of the line */
+	if (!w->is_last_here) {
+		w->pace_bytes = w->last_bytes;
+		w->pace_ms = (uint64_t)((now_ns - w->came_ns) / NS_PER_MS) + 1;
+	}
+	uint64_t most = w->pace_bytes * AHEAD_MS / w->pace_ms;
 
 	w->came_ns = now_ns;
 	w->last_bytes = bytes;
+	w->is_last_here = missing < bytes / 2;
 	w->bytes += bytes;
 	if (most > w->bytes * BYTES_GROWTH)
 		most = w->bytes * BYTES_GROWTH;
@@ -192,11 +201,9 @@ void onward_walks_go_on(struct onward_walks *o, const char *path)
 	struct onward_walk *w = find_walk(o, &package);
 	bool may_ask = w && content_may_expect(o->contents);
 
-	if (w)
-		come_to_first(w);
-	else
+	if (!w)
 		w = begin_walk(o);
-	uint64_t most = come_through(w, bytes_of(c));
+	uint64_t most = come_through(w, bytes_of(c), come_to_first(w));
 
 	come_to(o, w, &package);
 	if (!next_package(o, &epoch, may_ask, &package)) {

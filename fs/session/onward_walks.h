@@ -34,7 +34,10 @@ struct onward_walk {
 	struct digest next;  /* that it will come to */
 	uint64_t bytes;	     /* of those it came through */
 	uint64_t last_bytes; /* of the last of them */
+	bool is_last_here;   /* most of that one had not to be fetched */
 	int64_t came_ns;     /* when it came through that one */
+	uint64_t pace_bytes; /* the last one that was fetched: it took so long */
+	uint64_t pace_ms;
 	uint64_t last_use;
 	size_t asked_count;
 	struct onward_asked asked[ONWARD_PACKAGES]; /* from `next` on */

@@ -294,6 +294,31 @@ static void it_is_no_more_than_what_comes_in_8_seconds(void **state)
 	expect_asked(2, 20, 64 * KIB);
 }
 
+/* Out of a part of the tree that is here, into one that is not. */
+static void what_was_here_says_nothing_of_the_line(void **state)
+{
+	(void)state;
+	add_packages(3, 64 * KIB);
+	for (size_t i = 3; i < 10; i++) /* all of it comes with the one before */
+		packages[package_count++] = build_package(i, 64 * KIB, 3);
+	add_packages(12, 64 * KIB);
+	show_all();
+	come(0);
+	come_after(3999, 1);
+	expect_asked(2, 11, 64 * KIB);
+	come_after(3999, 2);
+	expect_asked(2, 12, 64 * KIB);
+	come_after(3999, 3);
+	for (size_t i = 4; i < 10; i++)
+		come(i);
+	expect_asked(2, 12, 64 * KIB);
+	/* by the pace of what was fetched last */
+	come_after(3999, 10);
+	expect_asked(2, 13, 64 * KIB);
+	come_after(1999, 11);
+	expect_asked(2, 16, 64 * KIB);
+}
+
 static void it_is_no_more_than_16_mib(void **state)
 {
 	(void)state;
@@ -640,6 +665,7 @@ int main(void)
 		T(a_walk_goes_on_as_far_as_before),
 		T(packages_in_another_order_are_no_walk),
 		T(it_is_no_more_than_what_comes_in_8_seconds),
+		T(what_was_here_says_nothing_of_the_line),
 		T(it_is_no_more_than_16_mib),
 		T(it_is_no_more_than_16_packages),
 		T(a_package_that_was_gone_through_begins_no_other_walk),
