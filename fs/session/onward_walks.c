@@ -69,8 +69,8 @@ static struct onward_walk *begin_walk(struct onward_walks *o)
 	return oldest;
 }
 
-/* Between two catalogs, which take long to open: a flip that waits goes first. False: the package is not there any more, or
- * all ends. */
+/* Between two catalogs, which take long to open: a flip that waits goes first. False: the
+ * package is not there any more, or all ends. */
 static bool breathe(struct onward_walks *o, epoch_token *epoch,
 	struct view_package *package, const struct catalog *c)
 {
@@ -107,16 +107,18 @@ static bool next_package(struct onward_walks *o, epoch_token *epoch, bool may_fe
 	return false;
 }
 
-/* Leaves out the first one asked for: it is being read. Returns how much of it was not here. */
+/* Leaves out the first one asked for: it is being read. Returns how much of it was not here;
+ * UINT64_MAX: nobody knows, but he who reads it missed something. */
 static uint64_t come_to_first(struct onward_walk *w)
 {
 	if (w->asked_count == 0)
-		return UINT64_MAX; /* nobody knows; he who reads it missed something */
-	uint64_t bytes = w->asked[0].bytes;
+		return UINT64_MAX;
+	struct onward_asked first = w->asked[0];
 
 	w->asked_count--;
 	memmove(w->asked, w->asked + 1, w->asked_count * sizeof(w->asked[0]));
-	return bytes;
+	/* behind what was asked for of it nobody has looked yet */
+	return first.bytes && !first.is_whole ? UINT64_MAX : first.bytes;
 }
 
 /* Goes from the first package to be read to the first one that was not asked for. What was asked for

@@ -319,6 +319,24 @@ static void what_was_here_says_nothing_of_the_line(void **state)
 	expect_asked(2, 16, 64 * KIB);
 }
 
+/* Who reads it fetches the rest of it himself. */
+static void what_was_asked_for_in_part_tells_of_the_line_too(void **state)
+{
+	(void)state;
+	add_packages(8, MIB);
+	show_all();
+	come(0);
+	for (size_t i = 1; i < 4; i++) {
+		come_after(31999, i);
+		assert_int_equal(asked_bytes_of(packages[i + 1]), 256 * KIB);
+	}
+	/* which is faster now */
+	come_after(3999, 4);
+	assert_int_equal(asked_bytes_of(packages[5]), MIB);
+	assert_int_equal(asked_bytes_of(packages[6]), MIB);
+	assert_int_equal(asked_bytes_of(packages[7]), 0);
+}
+
 static void it_is_no_more_than_16_mib(void **state)
 {
 	(void)state;
@@ -666,6 +684,7 @@ int main(void)
 		T(packages_in_another_order_are_no_walk),
 		T(it_is_no_more_than_what_comes_in_8_seconds),
 		T(what_was_here_says_nothing_of_the_line),
+		T(what_was_asked_for_in_part_tells_of_the_line_too),
 		T(it_is_no_more_than_16_mib),
 		T(it_is_no_more_than_16_packages),
 		T(a_package_that_was_gone_through_begins_no_other_walk),
