@@ -14,6 +14,7 @@
  *	r = view_resolve(view, VIEW_ROOT, &node);
  *	r = view_enter(view, &node, &dir, &waiter);	(may need the network: -EINPROGRESS)
  *	r = view_child(view, &dir, index, &child);
+ *	view_note_names(&dir);				(likewise its name)
  *	view_remember(&child);				(it is about to be told to the kernel)
  *	...
  *	view_forget(view, child.id, 1);

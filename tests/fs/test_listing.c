@@ -29,6 +29,7 @@ static struct catalog_store *catalogs;
 static struct built_catalog *nested;
 static struct built_catalog *before;
 static struct built_catalog *after;
+static struct built_catalog *other;
 static struct session session;
 static uint64_t pack;
 
@@ -54,8 +55,8 @@ void *fuse_req_userdata(fuse_req_t req)
 }
 
 /*
- *	/gone     a file, in `before` only
- *	/pack/    nested, its catalog is here
+ *	/gone     a file, not in `after`
+ *	/pack/    nested, its catalog is here; not in `other`
  */
 static int make(void **state)
 {
@@ -73,9 +74,13 @@ static int make(void **state)
 	b = builder_new("");
 	builder_nested(b, BUILDER_TOP, "pack", nested);
 	after = builder_finish(b);
+	b = builder_new("");
+	builder_file(b, BUILDER_TOP, "gone", "g", 1, 64);
+	other = builder_finish(b);
 	built_keep(nested, catalogs);
 	built_keep(before, catalogs);
 	built_keep(after, catalogs);
+	built_keep(other, catalogs);
 	struct view_config config = {.catalogs = catalogs,
 		.root = before->ref,
 		.fetch_deadline_ns = 120 * NS_PER_SEC};
@@ -100,6 +105,7 @@ static int drop(void **state)
 	notify_release(&session.notify);
 	view_free(session.config.view);
 	catalog_store_free(catalogs);
+	built_free(other);
 	built_free(after);
 	built_free(before);
 	built_free(nested);
@@ -180,6 +186,49 @@ static void what_did_not_reach_the_kernel_is_not_remembered(void **state)
 	assert_int_equal(superseded_after_flip(), 0);
 }
 
+/* Names that the kernel may know of below what is superseded, and was not told to forget yet. */
+static size_t names_to_forget(void)
+{
+	struct view_changes *changes;
+
+	assert_int_equal(view_list_superseded(session.config.view, &changes), 0);
+	size_t count = changes->count;
+
+	view_changes_free(changes);
+	return count;
+}
+
+static void expect_name_to_forget_after_listing(bool is_plus)
+{
+	{
+		AUTO_EPOCH epoch = epoch_enter();
+		struct view_node node = walk(session.config.view, "pack");
+
+		view_remember(&node);
+	}
+	struct view_changes *changes;
+
+	assert_int_equal(view_flip(session.config.view, &other->ref, 2, &changes), 0);
+	view_changes_free(changes);
+	(void)names_to_forget();
+	assert_int_equal(names_to_forget(), 0);
+	assert_int_equal(list(pack, is_plus, 0).error, 0);
+	assert_int_equal(names_to_forget(), 1);
+	assert_int_equal(names_to_forget(), 0);
+}
+
+static void a_name_that_was_listed_is_forgotten_with_its_directory(void **state)
+{
+	(void)state;
+	expect_name_to_forget_after_listing(false);
+}
+
+static void so_is_one_that_was_listed_with_its_attributes(void **state)
+{
+	(void)state;
+	expect_name_to_forget_after_listing(true);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -188,6 +237,8 @@ int main(void)
 		T(a_catalog_that_cannot_be_opened_fails_its_listing),
 		T(what_the_kernel_was_told_of_is_remembered),
 		T(what_did_not_reach_the_kernel_is_not_remembered),
+		T(a_name_that_was_listed_is_forgotten_with_its_directory),
+		T(so_is_one_that_was_listed_with_its_attributes),
 	};
 
 	log_detach_stderr();
