@@ -133,10 +133,10 @@ static int add_below(struct view_changes *changes, const struct view_slot *slot)
 }
 
 /*
- * Who tells the kernel a name notes it before he answers, and the kernel lets nobody forget a name in a
- * directory until every lookup and listing in it that has begun is answered. So what was noted
- * before this looks is forgotten with what is listed here; what is noted later is for the next
- * time.
+ * Who tells the kernel a name notes it before he answers, and the kernel lets nobody forget a
+ * name in a directory until every lookup and listing in it that has begun is answered. So what
+ * was noted before this looks is forgotten with what is listed here; what is noted later is for
+ * the next time.
  */
 int view_list_superseded(struct view *view, struct view_changes **out)
 {

@@ -335,8 +335,8 @@ static void batch_done(struct frame_request *rq, int error)
 	batch_free(batch);
 }
 
-/* Whether `frame` can ride in `batch`: the next one of the same pack. (A batch that another catalog's reader
- * sends on its way is among his own.) */
+/* Whether `frame` can ride in `batch`: the next one of the same pack. (A batch that another
+ * catalog's reader sends on its way is among his own.) */
 static bool extends(const struct batch *batch, const struct catalog *c, uint32_t frame)
 {
 	if (!batch || batch->catalog != c || batch->flight_count == 0 ||
