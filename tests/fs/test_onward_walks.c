@@ -1,190 +1,44 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What is asked for ahead of who goes from package to package: over a source that notes what it is asked
- * for, and by a clock that stands still.
+ * What is asked for ahead of who goes from package to package.
  */
-#include "tests/cache/cache_scene.h"
+#include "tests/fs/packages_scene.h"
 
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/epoch.h"
 #include "cache/content/fetch/ahead.h"
-#include "cache/view/view.h"
-#include "fs/session/onward.h"
+#include "fs/session/onward_walks.h"
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
-#define KIB   UINT64_C(1024)
-#define MIB   (1024 * KIB)
-#define CHUNK (64 * 1024)
-#define MOST  48
-
-static struct fake_source *fake; /* of the catalogs */
-static struct built_catalog *packages[MOST];
 static struct built_catalog
 	*others[2]; /* another version of a package, and the root with it */
-static struct built_catalog *root;
-static size_t package_count;
-static uint32_t frame_bytes; /* of the packages that are added */
-static struct view *view;
 static struct onward_walks walks;
 static atomic_bool is_ending;
-static bool is_held; /* the background */
-static struct frame_request *asked[MOST];
-static size_t asked_count;
-static struct mutex asked_lock; /* of both, where two threads ask */
-static void (*on_asked)(void);	/* NULL: nothing happens then */
-static int64_t now_ns;
-
-static void note_frames(struct source *source, struct frame_request *rq)
-{
-	(void)source;
-	mutex_lock(&asked_lock);
-	assert_true(asked_count < MOST);
-	asked[asked_count++] = rq;
-	mutex_unlock(&asked_lock);
-	if (on_asked)
-		on_asked();
-}
-
-static void fetch_catalog(struct source *source, struct catalog_request *rq)
-{
-	(void)source;
-	source_fetch_catalog(fake_source_of(fake), rq);
-}
-
-static bool is_background_free(struct source *source)
-{
-	(void)source;
-	return !is_held;
-}
-
-static const struct source_ops noting_ops = {.fetch_frames = note_frames,
-	.fetch_catalog = fetch_catalog,
-	.is_background_free = is_background_free};
-static struct source noting = {.ops = &noting_ops};
 
 static int make(void **state)
 {
-	(void)state;
-	fake = fake_source_new();
-	cache_make(&noting);
-	package_count = 0;
-	frame_bytes = FRAME_MAX_BYTES;
 	atomic_store(&is_ending, false);
-	is_held = false;
-	on_asked = NULL;
-	now_ns = NS_PER_SEC;
-	clock_fake(now_ns);
-	mutex_init(&asked_lock);
+	(void)packages_make(state);
+	walks = (struct onward_walks){.contents = contents, .is_ending = &is_ending};
 	return 0;
-}
-
-static void let_go(void)
-{
-	for (size_t i = 0; i < asked_count; i++)
-		asked[i]->done(asked[i], -ECANCELED);
-	asked_count = 0;
 }
 
 static int drop(void **state)
 {
-	(void)state;
-	clock_fake(0);
-	let_go();
-	fake_source_release(fake);
-	(void)fake_source_wait_idle(fake);
-	content_store_let_go(contents);
-	view_free(view);
-	view = NULL;
-	cache_drop();
-	fake_source_free(fake);
-	for (size_t i = 0; i < package_count; i++)
-		built_free(packages[i]);
+	(void)packages_drop(state);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		built_free(others[i]);
 		others[i] = NULL;
 	}
-	built_free(root);
-	root = NULL;
-	mutex_release(&asked_lock);
 	return 0;
 }
 
-static void path_of(size_t i, char path[8])
+static void go_on(const char *path)
 {
-	(void)snprintf(path, 8, "p%02zu", i);
-}
-
-/* One file that does not compress; of 0 bytes: nothing is to be fetched. */
-static struct built_catalog *build_package(size_t i, uint64_t bytes, unsigned int seed)
-{
-	static uint8_t data[8 * MIB];
-	char path[8];
-
-	assert_true(bytes <= sizeof(data));
-	path_of(i, path);
-	struct catalog_builder *b = builder_new(path);
-
-	if (bytes) {
-		built_fill(data, bytes, seed);
-		builder_frame_bytes(b, frame_bytes);
-		builder_file(b, BUILDER_TOP, "file", data, bytes,
-			frame_bytes < CHUNK ? frame_bytes : CHUNK);
-	}
-	return builder_finish(b);
-}
-
-static struct built_catalog *build_root(void)
-{
-	struct catalog_builder *b = builder_new("");
-	char path[8];
-
-	for (size_t i = 0; i < package_count; i++) {
-		path_of(i, path);
-		builder_nested(b, BUILDER_TOP, path, packages[i]);
-	}
-	return builder_finish(b);
-}
-
-static void add_packages(size_t count, uint64_t bytes)
-{
-	assert_true(package_count + count <= MOST);
-	for (size_t n = 0; n < count; n++) {
-		packages[package_count] = build_package(
-			package_count, bytes, (unsigned int)package_count + 1);
-		package_count++;
-	}
-}
-
-/* Shows the packages; the catalogs of the first `here` are on this machine. */
-static void show(size_t here)
-{
-	root = build_root();
-	built_keep(root, catalogs);
-	for (size_t i = 0; i < package_count; i++) {
-		fake_source_serve(fake, packages[i]);
-		if (i < here)
-			built_keep(packages[i], catalogs);
-	}
-	const struct view_config config = {.catalogs = catalogs,
-		.source = &noting,
-		.root = root->ref,
-		.fetch_deadline_ns = 120 * NS_PER_SEC};
-
-	assert_int_equal(view_new(&config, &view), 0);
-	assert_int_equal(view_load(view), 0);
-	fake_source_hold(fake);
-	walks = (struct onward_walks){
-		.view = view, .contents = contents, .is_ending = &is_ending};
-}
-
-static void show_all(void)
-{
-	show(package_count);
+	walks.view = view;
+	onward_walks_go_on(&walks, path);
 }
 
 /* Somebody goes through a package, so long after the one before. */
@@ -195,33 +49,12 @@ static void come_after(int64_t ms, size_t i)
 	now_ns += ms * NS_PER_MS;
 	clock_fake(now_ns);
 	path_of(i, path);
-	onward_walks_go_on(&walks, path);
+	go_on(path);
 }
 
 static void come(size_t i)
 {
 	come_after(1, i);
-}
-
-static uint64_t asked_bytes_of(const struct built_catalog *package)
-{
-	uint64_t bytes = 0;
-
-	for (size_t n = 0; n < asked_count; n++) {
-		if (!digest_equal(&asked[n]->pack, &package->pack))
-			continue;
-		for (size_t k = 0; k < asked[n]->frame_count; k++)
-			bytes += asked[n]->frames[k].stored_bytes;
-	}
-	return bytes;
-}
-
-/* Whether of [first, end) all is asked for, and of the others nothing. */
-static void expect_asked(size_t first, size_t end, uint64_t bytes)
-{
-	for (size_t i = 0; i < package_count; i++)
-		assert_int_equal(
-			asked_bytes_of(packages[i]), i >= first && i < end ? bytes : 0);
 }
 
 /* Lets those come that are asked for, not before. So many were so far. */
@@ -598,81 +431,11 @@ static void who_goes_through_no_package_is_not_followed(void **state)
 	(void)state;
 	add_packages(4, 64 * KIB);
 	show_all();
-	onward_walks_go_on(&walks, "");
-	onward_walks_go_on(&walks, "none");
+	go_on("");
+	go_on("none");
 	come(3); /* behind it is nothing */
 	come(3);
 	assert_int_equal(asked_count, 0);
-}
-
-static pthread_t reader;
-static atomic_bool is_blocked;
-static atomic_bool may_go_on;
-
-static void block_who_goes_on(void)
-{
-	if (pthread_equal(pthread_self(), reader))
-		return;
-	atomic_store(&is_blocked, true);
-	while (!atomic_load(&may_go_on))
-		(void)usleep(1000);
-}
-
-/* As a reader does of whom the store tells. */
-static void go_through(size_t i)
-{
-	AUTO_EPOCH epoch = epoch_enter();
-	struct view_package package;
-	const struct catalog *c;
-	uint64_t bytes;
-	char path[8];
-
-	path_of(i, path);
-	assert_int_equal(view_find_package(view, path, strlen(path), &package), 0);
-	assert_int_equal(view_package_catalog(view, &package, false, &c), 0);
-	assert_true(content_expect(contents, c, MIB, &bytes));
-	content_touch(contents, c, &c->contents[0]);
-}
-
-static size_t waiting(struct onward *o)
-{
-	mutex_lock(&o->lock);
-	size_t count = o->count;
-
-	mutex_unlock(&o->lock);
-	return count;
-}
-
-/* It reads a catalog from a slow disk, say. */
-static void of_those_that_come_meanwhile_8_wait(void **state)
-{
-	struct onward o;
-
-	(void)state;
-	add_packages(40, 4 * KIB);
-	show_all();
-	reader = pthread_self();
-	atomic_store(&is_blocked, false);
-	atomic_store(&may_go_on, false);
-	on_asked = block_who_goes_on;
-	assert_int_equal(onward_init(&o, view, contents), 0);
-	go_through(0);
-	go_through(1);
-	while (!atomic_load(&is_blocked))
-		(void)usleep(1000);
-	assert_int_equal(waiting(&o), 0);
-	for (size_t i = 0; i < 2 * ONWARD_QUEUED; i++) {
-		go_through(20 + i);
-		assert_int_equal(waiting(&o), i < ONWARD_QUEUED ? i + 1 : ONWARD_QUEUED);
-	}
-	atomic_store(&may_go_on, true);
-	while (waiting(&o))
-		(void)usleep(1000);
-	onward_stop(&o);
-	/* from then on nobody is listened to */
-	go_through(10);
-	assert_int_equal(waiting(&o), 0);
-	onward_release(&o);
 }
 
 int main(void)
@@ -700,7 +463,6 @@ int main(void)
 		T(a_flip_waits_for_one_package_not_for_all),
 		T(a_package_that_a_flip_has_changed_is_asked_for),
 		T(who_goes_through_no_package_is_not_followed),
-		T(of_those_that_come_meanwhile_8_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
