@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/cache/support.h"
+#include "tests/support/temporary.h"
 
 #include "cache/base/disk/io.h"
 #include "cache/base/threads/clock.h"
@@ -16,9 +17,7 @@
 
 void scratch_make(struct scratch *s)
 {
-	(void)snprintf(s->path, sizeof(s->path),
-		"/tmp/depotfs-cache-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	assert_non_null(mkdtemp(s->path));
+	assert_true(temporary_dir(s->path, sizeof(s->path), "cache"));
 	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(s->fd >= 0);
 }

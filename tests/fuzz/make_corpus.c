@@ -9,6 +9,7 @@
 #include "cache/catalog/stored/catalog_codec.h"
 #include "tests/cache/sample_catalog.h"
 #include "tests/fuzz/fuzz_key.h"
+#include "tests/support/temporary.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -220,8 +221,8 @@ static void save_frames(void)
 static struct signing_key *load_key(void)
 {
 	struct signing_key *key;
-	char path[] = "/tmp/depotfs-corpus-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
-	int fd = mkstemp(path);
+	char path[TEMPORARY_SIZE];
+	int fd = temporary_file(path, sizeof(path), "corpus");
 
 	must(fd >= 0 && io_write(fd, private_key, sizeof(private_key) - 1) == 0, path);
 	close(fd);

@@ -73,7 +73,7 @@ need()
 [ -x "$DEPOTFS" ] || fail "$DEPOTFS is missing: build it first"
 need getfattr mountpoint
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/depotfs-$test_name.XXXXXX") # the X are mktemp's
+work=$(mktemp -d --suffix="-depotfs-$test_name")
 cd "$work"
 
 # A second's wait at exit is the thread sanitizer's own, and a daemon is not a crash.

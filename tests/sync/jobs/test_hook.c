@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/threads/clock.h"
 #include "sync/jobs/hook.h"
 
@@ -13,8 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char directory[] =
-	"/tmp/depotfs-hook-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
+static char directory[TEMPORARY_SIZE];
 static char script[64];
 static char said[4096];
 
@@ -196,7 +197,7 @@ static void what_others_may_write_is_not_run(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	if (!mkdtemp(directory))
+	if (!temporary_dir(directory, sizeof(directory), "hook"))
 		return -1;
 	(void)snprintf(script, sizeof(script), "%s/hook", directory);
 	return 0;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/data/hash.h"
 #include "cache/base/disk/io.h"
 #include "sync/jobs/policy_fetch.h"
@@ -36,9 +38,8 @@ static int bench_begin(void **state)
 {
 	static struct bench b;
 
-	b = (struct bench){.dir = "/tmp/depotfs-policy-XXXXXX", /* the X are mkdtemp's */
-		.head = {.channel = "stable"}};
-	assert_non_null(mkdtemp(b.dir));
+	b = (struct bench){.head = {.channel = "stable"}};
+	assert_true(temporary_dir(b.dir, sizeof(b.dir), "policy"));
 	b.fd = open(b.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(mkdirat(b.fd, "cache", 0755), 0);
 	b.cache_fd = openat(b.fd, "cache", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

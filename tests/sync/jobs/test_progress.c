@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/cli.h"
 #include "cache/base/threads/clock.h"
 #include "sync/jobs/progress/progress_bar.h"
@@ -194,11 +196,10 @@ static void a_line_says_only_what_has_been_reached(void **state)
 
 static void in_a_file_there_are_no_escapes(void **state)
 {
-	char path[] =
-		"/tmp/depotfs-progress-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
+	char path[TEMPORARY_SIZE];
 	char out[512] = "";
 	struct progress_show show;
-	FILE *file = fdopen(mkstemp(path), "w+");
+	FILE *file = fdopen(temporary_file(path, sizeof(path), "progress"), "w+");
 
 	(void)state;
 	assert_non_null(file);

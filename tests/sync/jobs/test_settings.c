@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/disk/io.h"
 #include "sync/jobs/settings.h"
 
@@ -14,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char file[] =
-	"/tmp/depotfs-settings-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
+static char file[TEMPORARY_SIZE];
 static char reason[TEXT_REASON_SIZE];
 
 static void write_file(const char *text)
@@ -141,7 +142,7 @@ static void what_is_no_regular_file_is_not_waited_for(void **state)
 
 static int set_up(void **state)
 {
-	int fd = mkstemp(file);
+	int fd = temporary_file(file, sizeof(file), "settings");
 
 	(void)state;
 	return fd < 0 ? -1 : close(fd);

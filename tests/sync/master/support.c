@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/sync/master/support.h"
+#include "tests/support/temporary.h"
 
 #include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
@@ -35,9 +36,7 @@ int bench_verb(int (*verb)(int, char **), ...)
 
 void bench_begin(struct bench *b)
 {
-	(void)snprintf(b->dir, sizeof(b->dir),
-		"/tmp/depotfs-master-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	assert_non_null(mkdtemp(b->dir));
+	assert_true(temporary_dir(b->dir, sizeof(b->dir), "master"));
 	(void)snprintf(b->tree, sizeof(b->tree), "%s/tree", b->dir);
 	(void)snprintf(b->depot, sizeof(b->depot), "%s/depot", b->dir);
 	(void)snprintf(b->keys, sizeof(b->keys), "%s/keys", b->dir);

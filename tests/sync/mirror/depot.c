@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/sync/mirror/depot.h"
+#include "tests/support/temporary.h"
 
 #include "cache/base/data/compress.h"
 #include "cache/base/disk/io.h"
@@ -104,9 +105,8 @@ static void make_catalog(struct depot *d)
 
 void depot_make(struct depot *d)
 {
-	*d = (struct depot){
-		.dir = "/tmp/depotfs-depot-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
-	assert_non_null(mkdtemp(d->dir));
+	*d = (struct depot){0};
+	assert_true(temporary_dir(d->dir, sizeof(d->dir), "depot"));
 	(void)snprintf(d->url, sizeof(d->url), "file://%s", d->dir);
 	make_pack(d);
 	make_catalog(d);

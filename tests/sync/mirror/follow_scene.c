@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/sync/mirror/follow_scene.h"
+#include "tests/support/temporary.h"
 
 #include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
@@ -110,9 +111,8 @@ int make(void **state)
 
 	(void)state;
 	depot_make(&depot);
-	cache = (struct depot){
-		.dir = "/tmp/depotfs-cache-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
-	if (!mkdtemp(cache.dir))
+	cache = (struct depot){0};
+	if (!temporary_dir(cache.dir, sizeof(cache.dir), "follow"))
 		return -1;
 	cache_fd = open(cache.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -3,6 +3,7 @@
 #include "cache/base/disk/io.h"
 #include "cache/base/log.h"
 #include "cache/base/threads/clock.h"
+#include "tests/support/temporary.h"
 #include "tests/sync/mirror/follow_scene.h"
 
 #include <errno.h>
@@ -82,8 +83,7 @@ static void a_head_that_goes_back_and_forth_is_told_of_once(void **state)
 static void a_source_that_is_stuck_is_not_believed_for_ever(void **state)
 {
 	struct server stuck;
-	struct depot old = {
-		.dir = "/tmp/depotfs-old-XXXXXX"}; /* the X are mkdtemp's or mkstemp's */
+	struct depot old = {0};
 	char urls[256];
 	char command[256];
 	int polls = 0;
@@ -91,7 +91,7 @@ static void a_source_that_is_stuck_is_not_believed_for_ever(void **state)
 	(void)state;
 	put_trust(ID, 1, 0, 1, 0, 0);
 	put_head(ID, 5, 3, 0, 0);
-	assert_non_null(mkdtemp(old.dir));
+	assert_true(temporary_dir(old.dir, sizeof(old.dir), "old"));
 	(void)snprintf(command, sizeof(command), "cp -a %s/trust %s/channel %s",
 		depot.dir, depot.dir, old.dir);
 	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the test's own */

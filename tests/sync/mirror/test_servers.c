@@ -2,6 +2,7 @@
 /* The fetcher against servers that depots are really put behind: nginx with TLS, sshd. */
 #include "cache/base/threads/clock.h"
 #include "sync/mirror/fetcher.h"
+#include "tests/support/temporary.h"
 #include "tests/sync/mirror/depot.h"
 
 #include <setjmp.h>
@@ -25,8 +26,7 @@
 #define LIMITED_COUNT 20
 
 static struct depot depot;
-static char work[64] =
-	"/tmp/depotfs-servers-XXXXXX"; /* the X are mkdtemp's or mkstemp's */
+static char work[64];
 
 static PRINTF_LIKE(1, 2) int shell(const char *fmt, ...)
 {
@@ -319,7 +319,9 @@ static int make(void **state)
 {
 	(void)state;
 	depot_make(&depot);
-	return mkdtemp(work) && chmod(depot.dir, 0755) == 0 ? 0 : -1;
+	return temporary_dir(work, sizeof(work), "servers") && chmod(depot.dir, 0755) == 0
+		       ? 0
+		       : -1;
 }
 
 static int clean(void **state)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/threads/clock.h"
 #include "cache/base/threads/thread.h"
 #include "sync/reconcile/run/run_queue.h"
@@ -221,9 +223,7 @@ static void a_stop_wakes_who_waits(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	(void)snprintf(directory, sizeof(directory),
-		"/tmp/depotfs-queue-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	return mkdtemp(directory) ? 0 : -1;
+	return temporary_dir(directory, sizeof(directory), "queue") ? 0 : -1;
 }
 
 static int tear_down(void **state)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/threads/clock.h"
 #include "cache/state/state_db.h"
 #include "sync/reconcile/mirror_name.h"
@@ -270,9 +272,8 @@ static void sections_add_up(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	(void)snprintf(directory, sizeof(directory),
-		"/tmp/depotfs-timers-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	if (!mkdtemp(directory) || state_db_open(directory, &db) < 0)
+	if (!temporary_dir(directory, sizeof(directory), "timers") ||
+		state_db_open(directory, &db) < 0)
 		return -1;
 	timers_init(&timers, db, "/srv/share");
 	return 0;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "sync/trust/key.h"
@@ -30,9 +32,7 @@ static const char *path_of(const char *name)
 static int make_dir(void **state)
 {
 	(void)state;
-	(void)snprintf(dir, sizeof(dir),
-		"/tmp/depotfs-key-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	return mkdtemp(dir) ? 0 : -1;
+	return temporary_dir(dir, sizeof(dir), "key") ? 0 : -1;
 }
 
 static int remove_dir(void **state)

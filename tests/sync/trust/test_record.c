@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
 #include "sync/trust/record.h"
@@ -315,9 +317,7 @@ static int make(void **state)
 	char path[128];
 
 	(void)state;
-	(void)snprintf(dir, sizeof(dir),
-		"/tmp/depotfs-record-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	if (!mkdtemp(dir))
+	if (!temporary_dir(dir, sizeof(dir), "record"))
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		(void)snprintf(path, sizeof(path), "%s/%s.key", dir, names[i]);

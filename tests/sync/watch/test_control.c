@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/support/temporary.h"
+
 #include "cache/base/disk/io.h"
 #include "cache/base/memory.h"
 #include "cache/base/threads/clock.h"
@@ -334,9 +336,7 @@ static void the_end_waits_for_what_is_being_answered(void **state)
 static int make(void **state)
 {
 	(void)state;
-	(void)snprintf(mountpoint, sizeof(mountpoint),
-		"/tmp/depotfs-control-XXXXXX"); /* the X are mkdtemp's or mkstemp's */
-	if (!mkdtemp(mountpoint))
+	if (!temporary_dir(mountpoint, sizeof(mountpoint), "control"))
 		return -1;
 	if (geteuid() != 0 && !getenv("XDG_RUNTIME_DIR"))
 		return setenv("XDG_RUNTIME_DIR", mountpoint, 1);
