@@ -36,6 +36,9 @@ assert_equal "how" "$(last_run mode)" incremental
 
 step "no news cost one small request, and nothing is written"
 wait_for 60 is_idle
+# until its second is over the head may change under the same ETag: so long it is sent again
+told_of_none() { tail -n 1 "$access_log" | grep -q ' 304 '; }
+wait_for 60 told_of_none
 forget_served
 touch "$work/mark"
 asked_twice() { [ "$(asked)" -ge 2 ]; }
@@ -45,7 +48,7 @@ requests=$(wc -l <"$work/asked")
 assert_equal "other requests than for the channel" \
 	"$(grep -c 'channel/stable' "$work/asked")" "$requests"
 assert_less "bytes of an answer" "$(awk 'n < $1 { n = $1 } END { print n }' "$work/asked")" 700
-tail -n 1 "$work/asked" | grep -q ' 304 ' || fail "the head is sent again and again"
+assert_equal "answers that there are none" "$(grep -c ' 304 ' "$work/asked")" "$requests"
 assert_equal "files written" "$(find "$work/mnt.cache" -newer "$work/mark" -type f | wc -l)" 0
 unmount mnt
 

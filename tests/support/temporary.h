@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,15 @@
 
 #define TEMPORARY_SIZE 32
 
-/* What mkdtemp() and mkstemp() put their letters into. False: `out` is too small. */
+/* What mkdtemp() and mkstemp() put their letters into. False: errno is ENAMETOOLONG. */
 static inline bool temporary_template(char *out, size_t size, const char *name)
 {
 	size_t len = (size_t)snprintf(out, size, "/tmp/depotfs-%s-", name);
 
-	if (len + 6 >= size)
+	if (len + 6 >= size) {
+		errno = ENAMETOOLONG;
 		return false;
+	}
 	memset(out + len, 'X', 6);
 	out[len + 6] = '\0';
 	return true;
